@@ -64,6 +64,7 @@ finish (const uint64_t acc[8], size_t len, uint64_t seed)
   c1 = b[1] + rot (b[3], 41);
   h = (c0 + seed * MUL0) * MUL1 ^ rot ((c1 + len * MUL1) * MUL2, 32);
   h = (h ^ h >> 32) * MUL3;
+  h = (h ^ h >> 29) * MUL0;
   return h >> 32;
 }
 

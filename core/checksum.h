@@ -15,6 +15,7 @@
  *   h = (c[0] + seed * mul[0]) * mul[1]
  *       ^ rot ((c[1] + len * mul[1]) * mul[2], 32)
  *   h = (h ^ (h div 2^32)) * mul[3]
+ *   h = (h ^ (h div 2^29)) * mul[0]
  * and the value is h div 2^32.
  */
 #ifndef TZ_CHECKSUM_H

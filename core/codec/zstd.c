@@ -153,6 +153,7 @@ const struct tz_codec_ops tz_zstd_ops = {
   .scratch_size = scratch_size,
   .init = init,
   .encode = encode,
+  .decode_scratch = true,
   .decode = decode,
   .isa = isa,
 };

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* Pages of one pattern: found, and nothing else; filled from any phase. */
+#include "codec/codec.h"
+#include "pages.h"
+
+static uint8_t *page;
+
+static bool
+is_same (const uint8_t *p)
+{
+  size_t i;
+
+  for (i = 8; i < TZ_PAGE; i++)
+    if (p[i] != p[i - 8])
+      return false;
+  return true;
+}
+
+static void
+one_page (const uint8_t *in)
+{
+  uint64_t pattern = 0;
+  bool same;
+
+  memcpy (page, in, TZ_PAGE);
+  same = tz_same_filled (page, &pattern);
+  CHECK (same == is_same (in));
+  if (same) {
+    memset (page, 0xa5, TZ_PAGE);
+    tz_same_fill (page, TZ_PAGE, pattern, 0);
+    CHECK (memcmp (page, in, TZ_PAGE) == 0);
+  }
+}
+
+/* Every single bit that differs is seen, and every pattern is found. */
+static void
+detect (void)
+{
+  static const uint64_t patterns[]
+      = { 0, 0xffffffffffffffff, 0x0102030405060708, 0x00ff00ff00ff00ff, 1,
+          0x8000000000000000 };
+  uint64_t got;
+  unsigned i, bit;
+
+  for (i = 0; i < sizeof patterns / sizeof patterns[0]; i++) {
+    tz_same_fill (page, TZ_PAGE, patterns[i], 0);
+    got = ~patterns[i];
+    CHECK (tz_same_filled (page, &got));
+    CHECK (got == patterns[i]);
+    for (bit = 0; bit < 8 * TZ_PAGE; bit++) {
+      page[bit / 8] ^= 1 << bit % 8;
+      CHECK (!tz_same_filled (page, &got));
+      page[bit / 8] ^= 1 << bit % 8;
+    }
+  }
+}
+
+/* Every length and phase, against either guard. */
+static void
+fill (uint64_t pattern)
+{
+  uint8_t bytes[8], *p;
+  unsigned phase, n, i, at_end;
+
+  memcpy (bytes, &pattern, 8);
+  for (n = 0; n <= TZ_PAGE; n += n < 600 ? 1 : 173)
+    for (phase = 0; phase < 8; phase++)
+      for (at_end = 0; at_end < 2; at_end++) {
+        p = at_end ? page + TZ_PAGE - n : page;
+        memset (page, 0xa5, TZ_PAGE);
+        tz_same_fill (p, n, pattern, phase);
+        for (i = 0; i < n; i++)
+          CHECK (p[i] == bytes[(phase + i) % 8]);
+        for (i = 0; i < TZ_PAGE - n; i++)
+          CHECK (page[at_end ? i : n + i] == 0xa5);
+      }
+}
+
+int
+main (int argc, char *argv[])
+{
+  (void) argc;
+  page = guarded (TZ_PAGE);
+  printf ("same: %s\n", tz_same_isa ());
+  detect ();
+  fill (0);
+  fill (0x0102030405060708);
+  fill (0x4141414141414141);
+  fill (0x4142414241424142);
+  all_pages (argv + 1, 1, one_page);
+  return EXIT_SUCCESS;
+}
