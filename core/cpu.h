@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* What the CPU can do, found once.  TZRAM_DISABLE_CPU_FEATURES, a list such as
+ * "avx512,avx2", hides features, so that every body can be tested on one
+ * machine; hiding one hides all that are built upon it.
+ */
+#ifndef TZ_CPU_H
+#define TZ_CPU_H
+
+enum tz_cpu_feature {
+  TZ_CPU_SSSE3 = 1 << 0,  /* "ssse3": SSSE3 */
+  TZ_CPU_AVX2 = 1 << 1,   /* "avx2": AVX2, BMI1, BMI2, LZCNT, POPCNT */
+  TZ_CPU_AVX512 = 1 << 2, /* "avx512": F, BW, DQ, VL, VBMI, VBMI2, BITALG,
+                           * VPOPCNTDQ */
+  TZ_CPU_NEON = 1 << 8,   /* "neon" */
+};
+
+/* The features, as a bit mask; cheap after the first call. */
+unsigned tz_cpu (void);
+
+#endif /* TZ_CPU_H */

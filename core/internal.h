@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* What the parts of the core know of each other.
+ *
+ * Locks, outermost first; whoever holds one may take only those after it:
+ *
+ *   stream    a mutex: codec scratch, for the time of one request
+ *   slot      a bit of the table word: one page
+ *   shard     a mutex: the chunks of one part of the pool
+ *
+ * pool.lock (chunks in no shard) and upkeep.lock are taken with none of these
+ * but a stream or a slot held, and nothing is taken under them.
+ */
+#ifndef TZ_INTERNAL_H
+#define TZ_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tzram.h"
+#include "checksum.h"
+#include "codec/codec.h"
+
+#define likely(x)   __builtin_expect (!!(x), 1)
+#define unlikely(x) __builtin_expect (!!(x), 0)
+#define DIV_UP(a, b) (((a) + (b) - 1) / (b))
+
+/* ---- A table word, one a page (table.c) ----
+ *
+ *   63       23 22     10 9    6 5     2     1      0
+ *   |   run    |   len   |  age | codec | waiter | lock |
+ *
+ * run is counted in units from the start of the region; len is the blob's,
+ * without its checksum.  A page of TZ_SAME whose two halves of the pattern are
+ * equal has len 0 and that half in run, and takes no memory.  An absent page
+ * is 0.
+ */
+#define WORD_LOCK       UINT64_C (1)
+#define WORD_WAITER     UINT64_C (2)
+#define WORD_CODEC_SHIFT 2
+#define WORD_CODEC_MASK UINT64_C (15)
+#define WORD_AGE_SHIFT  6
+#define WORD_AGE_MASK   UINT64_C (15)
+#define WORD_LEN_SHIFT  10
+#define WORD_LEN_MASK   UINT64_C (8191)
+#define WORD_RUN_SHIFT  23
+#define WORD_RUN_BITS   41
+
+static inline uint64_t
+word_make (enum tz_codec codec, unsigned len, uint64_t run)
+{
+  return run << WORD_RUN_SHIFT | (uint64_t) len << WORD_LEN_SHIFT
+         | (uint64_t) codec << WORD_CODEC_SHIFT;
+}
+
+static inline unsigned
+word_codec (uint64_t w)
+{
+  return w >> WORD_CODEC_SHIFT & WORD_CODEC_MASK;
+}
+
+static inline unsigned
+word_len (uint64_t w)
+{
+  return w >> WORD_LEN_SHIFT & WORD_LEN_MASK;
+}
+
+static inline uint64_t
+word_run (uint64_t w)
+{
+  return w >> WORD_RUN_SHIFT;
+}
+
+/* ---- The region: where the bytes come from (region.c) ---- */
+struct region {
+  uint8_t *base;
+  size_t len;     /* bytes mapped */
+  int fd;         /* -1: anonymous */
+  size_t granule; /* bytes that can be given back at once */
+};
+
+/* Map len bytes, of the file if fd is not -1 (it is duplicated). */
+int tz_region_open (struct region *r, int fd, size_t len);
+void tz_region_close (struct region *r);
+/* Have memory behind a range, so that touching it neither faults nor fails. */
+int tz_region_populate (struct region *r, size_t offset, size_t len);
+/* Give the memory of a range back; its content is lost.  False if the
+ * system cannot.
+ */
+bool tz_region_release (struct region *r, size_t offset, size_t len);
+
+/* Address space for bookkeeping, zeroed and taking memory as it is touched;
+ * NULL if there is none.
+ */
+void *tz_map (size_t len);
+void tz_unmap (void *p, size_t len);
+
+/* ---- The pool (pool.c) ---- */
+#define UNIT         32 /* bytes; a run is a number of these */
+#define CHUNK_UNITS  (TZ_CHUNK / UNIT)
+/* Units at a chunk's end that hold nothing: TZ_BLOB_SLACK of the last run. */
+#define CHUNK_TAIL   (TZ_BLOB_SLACK / UNIT)
+#define CHECKSUM_LEN 4
+#define MAX_RUN      DIV_UP (TZ_PAGE + CHECKSUM_LEN, UNIT)
+#define MAX_SHARDS   16
+
+struct chunk {
+  uint64_t used[CHUNK_UNITS / 64]; /* a bit a unit */
+  uint32_t next, prev;             /* chunks of the same list, 0: none */
+  uint16_t free;                   /* units, the tail not among them */
+  uint16_t largest;                /* free run, capped at MAX_RUN: its list */
+  uint8_t shard;
+  uint8_t state;
+};
+
+struct shard {
+  pthread_mutex_t lock;
+  uint64_t chunks;             /* in this shard */
+  uint64_t units;              /* in runs */
+  uint64_t lists_used[DIV_UP (MAX_RUN + 1, 64)]; /* a bit a list */
+  uint32_t list[MAX_RUN + 1];  /* chunks by largest free run */
+} __attribute__ ((aligned (64)));
+
+struct pool {
+  struct region *region;
+  struct chunk *chunks; /* by chunk number; those below first are not ours */
+  uint32_t first, end;  /* chunk numbers */
+  unsigned n_shards;
+  struct shard shards[MAX_SHARDS];
+
+  pthread_mutex_t lock; /* for what follows */
+  uint32_t ready;       /* list of populated chunks that hold nothing */
+  uint32_t cold;        /* list of chunks whose memory was given back */
+  uint32_t top;         /* chunks from here on were never used */
+  uint32_t populated;   /* how many chunks have memory, leaves included */
+  uint32_t populated_max;
+  uint32_t leaves;
+  atomic_uint ready_count;  /* written under lock, read without */
+  atomic_uint_fast64_t misses; /* chunks populated within a request */
+  unsigned reserve;         /* how long the ready list is kept */
+  /* The ready list is too short (more) or too long. */
+  void (*want_upkeep) (void *, bool more);
+  void *want_upkeep_arg;
+};
+
+int tz_pool_open (struct pool *p, struct region *r, uint32_t first,
+                  uint32_t end);
+void tz_pool_close (struct pool *p);
+/* A run of that many units: its number, or -ENOSPC. */
+int64_t tz_pool_alloc (struct pool *p, unsigned units);
+void tz_pool_free (struct pool *p, uint64_t run, unsigned units);
+/* A chunk of zeroes for the table: its number, or 0 if there is none. */
+uint32_t tz_pool_take_leaf (struct pool *p);
+void tz_pool_return_leaf (struct pool *p, uint32_t chunk);
+/* Attach: this chunk is a leaf, this run is taken; -EUCLEAN if that cannot
+ * be.  Then settle, before anything is allocated.
+ */
+int tz_pool_mark_leaf (struct pool *p, uint32_t chunk);
+int tz_pool_mark (struct pool *p, uint64_t run, unsigned units);
+void tz_pool_settle (struct pool *p);
+/* Bring the ready list to the length of the reserve; at most max chunks.
+ * Returns how many were populated or given back, or a negative errno.
+ */
+int tz_pool_refill (struct pool *p, unsigned max);
+int tz_pool_shrink (struct pool *p, unsigned max);
+
+static inline uint8_t *
+run_address (const struct region *r, uint64_t run)
+{
+  return r->base + run * UNIT;
+}
+
+/* ---- The table (table.c) ---- */
+#define LEAF_WORDS (TZ_CHUNK / 8)
+
+typedef _Atomic uint64_t slot_t;
+
+struct table {
+  struct region *region;
+  struct pool *pool;
+  _Atomic uint32_t *dir; /* chunk numbers of leaves, in the region */
+  uint64_t pages;
+};
+
+/* The slot of a page; NULL if its leaf does not exist, and with create if
+ * there is no memory for it.
+ */
+slot_t *tz_slot (struct table *t, uint64_t page, bool create);
+/* Returns the word without lock and waiter bits. */
+uint64_t tz_slot_lock (slot_t *slot);
+void tz_slot_unlock (slot_t *slot, uint64_t word);
+/* Rebuild the pool's bitmaps from the table found in the region; fn is called
+ * for each page's word.
+ */
+typedef void tz_word_fn (void *opaque, uint64_t word);
+int tz_table_attach (struct table *t, bool checksum, tz_word_fn *fn,
+                     void *opaque);
+
+/* Bytes a page's run takes for a word: 0 if it has none. */
+static inline unsigned
+word_units (uint64_t w, bool checksum)
+{
+  unsigned len = word_len (w);
+
+  return len ? DIV_UP (len + (checksum ? CHECKSUM_LEN : 0), UNIT) : 0;
+}
+
+/* ---- Counters (stats.c): one cell a CPU, summed when asked for ---- */
+#define STAT_CELLS 16
+
+struct stat_cell {
+  atomic_int_fast64_t pages[TZ_CODECS];
+  atomic_int_fast64_t compr_bytes;
+  atomic_int_fast64_t huge_since;
+  atomic_int_fast64_t failed_reads, failed_writes, bad_blobs, pool_full;
+} __attribute__ ((aligned (64)));
+
+/* ---- Scratch for codecs (store.c) ---- */
+struct stream {
+  pthread_mutex_t lock;
+  uint8_t *page; /* TZ_PAGE bytes */
+  uint8_t *dst;  /* TZ_DST_SIZE bytes */
+  void *scratch[TZ_CODECS];
+} __attribute__ ((aligned (64)));
+
+/* ---- Upkeep (upkeep.c) ---- */
+struct upkeep {
+  pthread_t thread;
+  pthread_mutex_t lock;
+  pthread_cond_t cond;
+  bool running, stop;
+  atomic_bool wanted;   /* woken, and has not looked yet */
+  atomic_bool settling; /* about to give memory back */
+};
+
+struct tz_store {
+  struct tz_params params;
+  enum tz_codec codec; /* what params.codec comes to */
+  struct region region;
+  struct pool pool;
+  struct table table;
+  struct stream *streams;
+  unsigned n_streams;
+  void *scratch; /* of all streams */
+  size_t scratch_len;
+  struct stat_cell cells[STAT_CELLS];
+  struct upkeep upkeep;
+};
+
+int tz_upkeep_start (struct tz_store *s);
+void tz_upkeep_stop (struct tz_store *s);
+void tz_upkeep_want (void *store, bool more);
+
+struct stat_cell *tz_stat_cell (struct tz_store *s);
+static inline void
+stat_add (atomic_int_fast64_t *p, int64_t n)
+{
+  atomic_fetch_add_explicit (p, n, memory_order_relaxed);
+}
+
+/* The CPU this thread runs on, as a hint. */
+unsigned tz_this_cpu (void);
+unsigned tz_cpu_count (void);
+
+#endif /* TZ_INTERNAL_H */

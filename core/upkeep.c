@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* Upkeep: a thread beside the requests that keeps the pool's reserve filled and
+ * gives back the memory of chunks that have become empty.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <time.h>
+
+#include "internal.h"
+
+/* Free chunks are given back only after this long: a disk that is being
+ * overwritten wants them again at once.
+ */
+#define SETTLE_MS 100
+/* … and by this many at a time, so that refilling never waits for long. */
+#define SHRINK_BATCH 64
+
+/* With the lock held: true if that time passed undisturbed. */
+static bool
+wait_ms (struct upkeep *u, long ms)
+{
+  struct timespec ts;
+  int err = 0;
+
+  clock_gettime (CLOCK_MONOTONIC, &ts);
+  ts.tv_nsec += ms * 1000000;
+  ts.tv_sec += ts.tv_nsec / 1000000000;
+  ts.tv_nsec %= 1000000000;
+  while (!u->stop && !atomic_load (&u->wanted) && err != ETIMEDOUT)
+    err = pthread_cond_timedwait (&u->cond, &u->lock, &ts);
+  return err == ETIMEDOUT;
+}
+
+static bool
+too_long (struct pool *p)
+{
+  return atomic_load (&p->ready_count) > p->reserve;
+}
+
+static void *
+run (void *opaque)
+{
+  struct tz_store *s = opaque;
+  struct upkeep *u = &s->upkeep;
+  bool starved, settled = false;
+
+  pthread_mutex_lock (&u->lock);
+  while (!u->stop) {
+    atomic_store (&u->wanted, false);
+    pthread_mutex_unlock (&u->lock);
+    starved = tz_pool_refill (&s->pool, UINT_MAX) < 0;
+    if (settled)
+      tz_pool_shrink (&s->pool, SHRINK_BATCH);
+    pthread_mutex_lock (&u->lock);
+    if (u->stop || atomic_load (&u->wanted))
+      continue;
+    if (too_long (&s->pool) || starved) {
+      if (!settled || starved) {
+        atomic_store (&u->settling, true);
+        settled = wait_ms (u, SETTLE_MS) || settled;
+        atomic_store (&u->settling, false);
+      }
+    }
+    else {
+      settled = false;
+      pthread_cond_wait (&u->cond, &u->lock);
+    }
+  }
+  pthread_mutex_unlock (&u->lock);
+  return NULL;
+}
+
+void
+tz_upkeep_want (void *store, bool more)
+{
+  struct upkeep *u = &((struct tz_store *) store)->upkeep;
+
+  /* Giving back waits anyhow; and one wake-up is enough until upkeep has
+   * looked.
+   */
+  if (!more && atomic_load (&u->settling))
+    return;
+  if (atomic_exchange (&u->wanted, true))
+    return;
+  pthread_mutex_lock (&u->lock);
+  pthread_cond_signal (&u->cond);
+  pthread_mutex_unlock (&u->lock);
+}
+
+int
+tz_upkeep_start (struct tz_store *s)
+{
+  struct upkeep *u = &s->upkeep;
+  pthread_condattr_t attr;
+  int err;
+
+  pthread_mutex_init (&u->lock, NULL);
+  pthread_condattr_init (&attr);
+  pthread_condattr_setclock (&attr, CLOCK_MONOTONIC);
+  pthread_cond_init (&u->cond, &attr);
+  pthread_condattr_destroy (&attr);
+  u->stop = false;
+  err = pthread_create (&u->thread, NULL, run, s);
+  if (err) {
+    pthread_cond_destroy (&u->cond);
+    pthread_mutex_destroy (&u->lock);
+    return -err;
+  }
+  u->running = true;
+  s->pool.want_upkeep_arg = s;
+  s->pool.want_upkeep = tz_upkeep_want;
+  return 0;
+}
+
+void
+tz_upkeep_stop (struct tz_store *s)
+{
+  struct upkeep *u = &s->upkeep;
+
+  if (!u->running)
+    return;
+  pthread_mutex_lock (&u->lock);
+  u->stop = true;
+  pthread_cond_signal (&u->cond);
+  pthread_mutex_unlock (&u->lock);
+  pthread_join (u->thread, NULL);
+  pthread_cond_destroy (&u->cond);
+  pthread_mutex_destroy (&u->lock);
+  u->running = false;
+}
