@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* The parameters: what may be said, and what is said back. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define NBDKIT_API_VERSION 2
+#include <nbdkit-plugin.h>
+
+#include "params.h"
+
+struct tz_params params = {
+  .codec = TZ_AUTO,
+  .checksum = true,
+  .fd = -1,
+};
+
+/* The level can be checked only when the codec is known. */
+static const char *level_given;
+
+const char params_help[] =
+  "[size=]<SIZE>              (required) Size of the disk, such as 8G.\n"
+  "codec=auto|ld64|lz4|zstd|raw\n"
+  "                           How pages are compressed (default auto).\n"
+  "level=<N>                  Level of the codec (default: its own).\n"
+  "memory=<SIZE>              The most memory that the pages may take\n"
+  "                           (default: no limit).\n"
+  "checksum=yes|no            Verify every page that is read (default yes).";
+
+static int
+refuse (const char *key, const char *value, const char *want)
+{
+  nbdkit_error ("%s=%s: %s", key, value, want);
+  return -1;
+}
+
+static int
+set_size (const char *value)
+{
+  int64_t size = nbdkit_parse_size (value);
+
+  if (size < 1)
+    return refuse ("size", value,
+                   "the disk must have from 1 to 9223372036854775807 bytes, "
+                   "such as size=8G");
+  params.size = size;
+  return 0;
+}
+
+static int
+set_memory (const char *value)
+{
+  int64_t memory = nbdkit_parse_size (value);
+
+  if (memory < TZ_MEMORY_MIN) {
+    nbdkit_error ("memory=%s: the limit must be at least %dK, such as "
+                  "memory=2G; leave it out for no limit",
+                  value, TZ_MEMORY_MIN / 1024);
+    return -1;
+  }
+  params.memory = memory;
+  return 0;
+}
+
+static int
+set_codec (const char *value)
+{
+  int codec = tz_codec_by_name (value);
+
+  if (codec < 0)
+    return refuse ("codec", value,
+                   "the codec must be auto, ld64, lz4, zstd or raw");
+  params.codec = codec;
+  return 0;
+}
+
+static int
+set_checksum (const char *value)
+{
+  int yes = nbdkit_parse_bool (value);
+
+  if (yes < 0)
+    return refuse ("checksum", value, "checksum must be yes or no");
+  params.checksum = yes;
+  return 0;
+}
+
+int
+params_set (const char *key, const char *value)
+{
+  if (strcmp (key, "size") == 0)
+    return set_size (value);
+  if (strcmp (key, "memory") == 0)
+    return set_memory (value);
+  if (strcmp (key, "codec") == 0)
+    return set_codec (value);
+  if (strcmp (key, "checksum") == 0)
+    return set_checksum (value);
+  if (strcmp (key, "level") == 0) {
+    level_given = value;
+    return 0;
+  }
+  nbdkit_error ("unknown parameter '%s': "
+                "there are size, codec, level, memory and checksum", key);
+  return -1;
+}
+
+static int
+set_level (void)
+{
+  const char *codec = tz_codec_name (params.codec);
+  int min, max, dflt;
+
+  if (tz_codec_levels (params.codec, &min, &max, &dflt) < 0) {
+    nbdkit_error ("codec=%s: not in this build", codec);
+    return -1;
+  }
+  params.level = dflt;
+  if (!level_given)
+    return 0;
+
+  if (min == max) {
+    nbdkit_error ("level=%s: codec=%s has no levels, leave level out",
+                  level_given, codec);
+    return -1;
+  }
+  if (nbdkit_parse_int ("level", level_given, &params.level) < 0
+      || params.level < min || params.level > max) {
+    nbdkit_error ("level=%s: codec=%s has levels from %d to %d (default %d)",
+                  level_given, codec, min, max, dflt);
+    return -1;
+  }
+  return 0;
+}
+
+int
+params_complete (void)
+{
+  if (params.size == 0) {
+    nbdkit_error ("size is missing: give the size of the disk, "
+                  "such as size=8G");
+    return -1;
+  }
+  return set_level ();
+}
+
+void
+params_dump (void)
+{
+  static const enum tz_codec codecs[] = { TZ_LD64, TZ_LZ4, TZ_ZSTD };
+  size_t i;
+
+  printf ("trueno_zram_codecs=auto ld64 lz4 zstd raw\n");
+  for (i = 0; i < sizeof codecs / sizeof codecs[0]; i++)
+    printf ("trueno_zram_isa_%s=%s\n", tz_codec_name (codecs[i]),
+            tz_codec_isa (codecs[i]));
+  printf ("trueno_zram_isa_same=%s\n", tz_codec_isa (TZ_SAME));
+  printf ("trueno_zram_cpu_features=%s\n", tz_cpu_features ());
+  printf ("trueno_zram_zstd=%s\n", tz_zstd_version ());
+  printf ("trueno_zram_page_size=%d\n", TZ_PAGE);
+  printf ("trueno_zram_chunk_size=%d\n", TZ_CHUNK);
+  printf ("trueno_zram_cuda=no\n");
+}

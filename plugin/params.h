@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* The parameters of the plugin, as nbdkit gives them. */
+#ifndef PARAMS_H
+#define PARAMS_H
+
+#include "tzram.h"
+
+/* What tz_open gets; valid after params_complete. */
+extern struct tz_params params;
+
+/* nbdkit's .config_help, .config, .config_complete and .dump_plugin. */
+extern const char params_help[];
+int params_set (const char *key, const char *value);
+int params_complete (void);
+void params_dump (void);
+
+#endif /* PARAMS_H */

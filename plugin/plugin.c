@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* The store as an nbdkit plugin: thin callbacks, no state of its own. */
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#define NBDKIT_API_VERSION 2
+#include <nbdkit-plugin.h>
+
+#include "debug.h"
+#include "params.h"
+#include "tzram.h"
+
+#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
+
+/* A client may ask about 4 GiB at once; half a megabyte of extents is answer
+ * enough, and it asks again from there.
+ */
+#define MAX_EXTENTS 65536
+
+DEBUG_FLAG (io);    /* a line a request */
+DEBUG_FLAG (stats); /* the statistics when the server ends */
+
+static struct tz_store *store;
+static char description[64];
+
+/* The one place where an error of the core becomes a message and an errno
+ * for the client.
+ */
+static int
+answer (const char *what, uint32_t count, uint64_t offset, int r)
+{
+  if (r == 0)
+    return 0;
+  errno = -r;
+  nbdkit_error ("%s of %" PRIu32 " bytes at %" PRIu64 ": %m%s", what, count,
+                offset,
+                r == -ENOSPC ? ": the compressed pages fill the memory" :
+                r == -EIO ? ": a page did not decode or verify" : "");
+  nbdkit_set_error (-r);
+  return -1;
+}
+
+/* Without -v, which would log the same: -D is there to see one thing only. */
+static void
+log_io (const char *what, uint32_t count, uint64_t offset, uint32_t flags)
+{
+  if (debug_io)
+    fprintf (stderr,
+             "trueno-zram: %s count=%" PRIu32 " offset=%" PRIu64 "%s%s%s%s\n",
+             what, count, offset, flags & NBDKIT_FLAG_FUA ? " fua" : "",
+             flags & NBDKIT_FLAG_MAY_TRIM ? " may_trim" : "",
+             flags & NBDKIT_FLAG_FAST_ZERO ? " fast_zero" : "",
+             flags & NBDKIT_FLAG_REQ_ONE ? " req_one" : "");
+}
+
+/* Before the fork: what is wrong is said to the user, not to the syslog. */
+static int
+tzp_get_ready (void)
+{
+  int r = tz_open (&params, &store);
+
+  if (r < 0) {
+    errno = -r;
+    nbdkit_error ("cannot set up a disk of %" PRIu64 " bytes: %m",
+                  params.size);
+    return -1;
+  }
+  snprintf (description, sizeof description, "trueno-zram: %s, %d-byte pages",
+            tz_codec_name (params.codec), TZ_PAGE);
+  nbdkit_debug ("size=%" PRIu64 " codec=%s level=%d memory=%" PRIu64
+                "%s checksum=%s isa=%s cpu_features=%s",
+                params.size, tz_codec_name (params.codec), params.level,
+                params.memory, params.memory ? "" : " (no limit)",
+                params.checksum ? "yes" : "no", tz_codec_isa (params.codec),
+                tz_cpu_features ());
+  return 0;
+}
+
+static int
+tzp_after_fork (void)
+{
+  int r = tz_start (store);
+
+  if (r < 0) {
+    errno = -r;
+    nbdkit_error ("cannot start the upkeep thread: %m");
+    return -1;
+  }
+  return 0;
+}
+
+static void
+print_stats (void)
+{
+  struct tz_stats s;
+
+  tz_stats (store, &s);
+#define PRINT(field) \
+  fprintf (stderr, "trueno-zram: " #field "=%" PRIu64 "\n", s.field)
+  PRINT (orig_data_size);
+  PRINT (compr_data_size);
+  PRINT (mem_used_total);
+  PRINT (mem_limit);
+  PRINT (mem_used_max);
+  PRINT (same_pages);
+  PRINT (pages_compacted);
+  PRINT (huge_pages);
+  PRINT (huge_pages_since);
+  PRINT (failed_reads);
+  PRINT (failed_writes);
+  PRINT (bad_blobs);
+  PRINT (pool_full);
+  PRINT (reserve_misses);
+#undef PRINT
+  /* Of what a user would have needed without compression. */
+  fprintf (stderr, "trueno-zram: ratio=%.2f\n",
+           s.mem_used_total ? (double) s.orig_data_size / s.mem_used_total
+                            : 0.0);
+}
+
+static void
+tzp_cleanup (void)
+{
+  if (debug_stats)
+    print_stats ();
+}
+
+static void
+tzp_unload (void)
+{
+  if (store)
+    tz_close (store);
+  store = NULL;
+}
+
+static void *
+tzp_open (int readonly)
+{
+  return NBDKIT_HANDLE_NOT_NEEDED;
+}
+
+static int64_t
+tzp_get_size (void *handle)
+{
+  return params.size;
+}
+
+static const char *
+tzp_export_description (void *handle)
+{
+  return description;
+}
+
+/* Anything goes, but a write of less than a page reads the page first. */
+static int
+tzp_block_size (void *handle, uint32_t *minimum, uint32_t *preferred,
+                uint32_t *maximum)
+{
+  *minimum = 1;
+  *preferred = TZ_PAGE;
+  *maximum = TZ_BLOCK_MAX;
+  return 0;
+}
+
+static int
+always (void *handle)
+{
+  return 1;
+}
+
+static int
+never (void *handle)
+{
+  return 0;
+}
+
+/* Memory has nothing to flush: a request is as durable as it gets when it is
+ * answered.
+ */
+static int
+tzp_can_fua (void *handle)
+{
+  return NBDKIT_FUA_NATIVE;
+}
+
+static int
+tzp_can_cache (void *handle)
+{
+  return NBDKIT_CACHE_NATIVE;
+}
+
+static int
+tzp_pread (void *handle, void *buf, uint32_t count, uint64_t offset,
+           uint32_t flags)
+{
+  log_io ("read", count, offset, flags);
+  return answer ("read", count, offset, tz_read (store, buf, count, offset));
+}
+
+static int
+tzp_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset,
+            uint32_t flags)
+{
+  log_io ("write", count, offset, flags);
+  return answer ("write", count, offset, tz_write (store, buf, count, offset));
+}
+
+static int
+tzp_flush (void *handle, uint32_t flags)
+{
+  log_io ("flush", 0, 0, flags);
+  return 0;
+}
+
+static int
+tzp_trim (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+  log_io ("trim", count, offset, flags);
+  return answer ("trim", count, offset, tz_zero (store, count, offset));
+}
+
+/* Always faster than writing zeroes.  It must never fail with EOPNOTSUPP:
+ * nbdkit up to 1.44 would then write the zeroes itself, and only the first
+ * 64 MiB of them.
+ */
+static int
+tzp_zero (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+  log_io ("zero", count, offset, flags);
+  return answer ("zero", count, offset, tz_zero (store, count, offset));
+}
+
+struct extents_state {
+  struct nbdkit_extents *extents;
+  bool one;            /* the client wants the first only */
+  enum tz_extent type; /* of the one before */
+  unsigned n;          /* nbdkit joins neighbours of one type */
+};
+
+/* Returns 1 when there is enough. */
+static int
+add_extent (void *opaque, uint64_t offset, uint64_t count, enum tz_extent type)
+{
+  static const uint32_t types[] = {
+    [TZ_EXTENT_DATA] = 0,
+    [TZ_EXTENT_ZERO] = NBDKIT_EXTENT_ZERO,
+    [TZ_EXTENT_HOLE] = NBDKIT_EXTENT_ZERO | NBDKIT_EXTENT_HOLE,
+  };
+  struct extents_state *state = opaque;
+
+  if (state->n == 0 || type != state->type) {
+    if (state->n == (state->one ? 1 : MAX_EXTENTS))
+      return 1;
+    state->n++;
+    state->type = type;
+  }
+  if (nbdkit_add_extent (state->extents, offset, count, types[type]) < 0)
+    return -errno;
+  return 0;
+}
+
+static int
+tzp_extents (void *handle, uint32_t count, uint64_t offset, uint32_t flags,
+             struct nbdkit_extents *extents)
+{
+  struct extents_state state = {
+    .extents = extents,
+    .one = flags & NBDKIT_FLAG_REQ_ONE,
+  };
+  int r;
+
+  log_io ("extents", count, offset, flags);
+  r = tz_extents (store, count, offset, add_extent, &state);
+  return answer ("extents", count, offset, r > 0 ? 0 : r);
+}
+
+static struct nbdkit_plugin plugin = {
+  .name = "trueno-zram",
+  .longname = "trueno-zram",
+  .version = PACKAGE_VERSION,
+  .description = "Compressed RAM disk",
+  .unload = tzp_unload,
+  .config = params_set,
+  .config_complete = params_complete,
+  .config_help = params_help,
+  .magic_config_key = "size",
+  .dump_plugin = params_dump,
+  .get_ready = tzp_get_ready,
+  .after_fork = tzp_after_fork,
+  .cleanup = tzp_cleanup,
+  .open = tzp_open,
+  .get_size = tzp_get_size,
+  .export_description = tzp_export_description,
+  .block_size = tzp_block_size,
+  .can_write = always,
+  .can_flush = always,
+  .can_trim = always,
+  .can_zero = always,
+  .can_fast_zero = always,
+  .can_extents = always,
+  .can_multi_conn = always,
+  .can_fua = tzp_can_fua,
+  .can_cache = tzp_can_cache,
+  .is_rotational = never,
+  .pread = tzp_pread,
+  .pwrite = tzp_pwrite,
+  .flush = tzp_flush,
+  .trim = tzp_trim,
+  .zero = tzp_zero,
+  .extents = tzp_extents,
+};
+
+/* nbdkit's macro declares it nowhere. */
+struct nbdkit_plugin *plugin_init (void);
+
+NBDKIT_REGISTER_PLUGIN (plugin)
