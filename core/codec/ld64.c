@@ -36,7 +36,7 @@ popcount64 (uint64_t x)
   x -= x >> 1 & 0x5555555555555555;
   x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
   x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0f;
-  return (unsigned) (x * ONES >> 56);
+  return (unsigned)(x * ONES >> 56);
 }
 
 /* One in each byte of x that is not zero. */
@@ -55,7 +55,7 @@ count_equal (const uint8_t *a, const uint8_t *b)
 
   for (i = 0; i < LD64_LINE; i += 8)
     n += nonzero_bytes (get64 (a + i) ^ get64 (b + i));
-  return LD64_LINE - (unsigned) (n * ONES >> 56);
+  return LD64_LINE - (unsigned)(n * ONES >> 56);
 }
 
 /* Bit i: bytes i of the lines differ. */
@@ -77,7 +77,7 @@ hash (const uint8_t *p)
 {
   uint64_t q = get64 (p);
 
-  return ((uint32_t) q * LD64_K1 + (uint32_t) (q >> 32) * LD64_K2)
+  return ((uint32_t)q * LD64_K1 + (uint32_t)(q >> 32) * LD64_K2)
          >> (32 - LD64_BITS);
 }
 
@@ -93,10 +93,10 @@ static uint32_t
 look_up (const struct ld64_scratch *s, const uint8_t *page, unsigned at,
          unsigned i)
 {
-  int ref = s->table[hash (page + at + i)] - (int) i;
-  int last = (int) at - LD64_LINE;
+  int ref = s->table[hash (page + at + i)] - (int)i;
+  int last = (int)at - LD64_LINE;
 
-  return key_of (page, at, (unsigned) (ref < 0 ? 0 : ref > last ? last : ref));
+  return key_of (page, at, (unsigned)(ref < 0 ? 0 : ref > last ? last : ref));
 }
 
 static uint32_t
@@ -112,11 +112,11 @@ search (const struct ld64_scratch *s, const uint8_t *page, unsigned at,
 {
   unsigned i;
 
-  for (i = 0; i < LD64_LINE; i += (unsigned) level->step)
+  for (i = 0; i < LD64_LINE; i += (unsigned)level->step)
     best = greater (best, look_up (s, page, at, i));
-  if ((int) (best >> 16) < level->again)
-    for (i = (unsigned) level->from; i <= LD64_LINE - 8;
-         i += (unsigned) level->by)
+  if ((int)(best >> 16) < level->again)
+    for (i = (unsigned)level->from; i <= LD64_LINE - 8;
+         i += (unsigned)level->by)
       best = greater (best, look_up (s, page, at, i));
   return best;
 }
@@ -127,7 +127,7 @@ insert (struct ld64_scratch *s, const uint8_t *page, unsigned at, int step)
   int i;
 
   for (i = 0; i < LD64_LINE; i += step)
-    s->table[hash (page + at + i)] = (uint16_t) (at + i);
+    s->table[hash (page + at + i)] = (uint16_t)(at + i);
 }
 
 /* Choose a reference for every line: bitmaps and ref[] go to dst, the masks
@@ -167,14 +167,14 @@ choose (struct ld64_scratch *s, const uint8_t *page, uint8_t *dst,
         b |= bit;
       else {
         ref = best & 0xffff;
-        put16 (p, (uint16_t) ref);
+        put16 (p, (uint16_t)ref);
         p += 2;
         distance = at - ref;
       }
       s->mask[at / LD64_LINE] = differing (page + at, page + at - distance);
     }
     if (best >> 16 < LD64_GOOD && at < TZ_PAGE - LD64_LINE)
-      insert (s, page, at, (int) (best >> 16) < level->dense ? 1 : 8);
+      insert (s, page, at, (int)(best >> 16) < level->dense ? 1 : 8);
   }
   put64 (dst, a);
   put64 (dst + 8, b);
@@ -198,7 +198,7 @@ scalar_encode (struct ld64_scratch *s, const uint8_t *page, uint8_t *dst,
     n += popcount64 (m);
     for (i = 0, *flags = 0; m; i++, m >>= 8)
       if (m & 0xff) {
-        *flags |= (uint8_t) (1 << i);
+        *flags |= (uint8_t)(1 << i);
         *literals++ = m & 0xff;
       }
     flags++;
@@ -210,7 +210,7 @@ scalar_encode (struct ld64_scratch *s, const uint8_t *page, uint8_t *dst,
       *literals = page[k * LD64_LINE + i];
       literals += m & 1;
     }
-  return (int) (literals - dst);
+  return (int)(literals - dst);
 }
 
 /* Check that the streams of a blob add up to its length and that every
@@ -232,7 +232,7 @@ valid (const uint8_t *blob, size_t len)
     return false;
   for (at = 0, bit = 1; at < TZ_PAGE; at += LD64_LINE, bit <<= 1)
     if (a & ~b & bit) {
-      if ((unsigned) get16 (p) + LD64_LINE > at)
+      if ((unsigned)get16 (p) + LD64_LINE > at)
         return false;
       p += 2;
     }
@@ -312,7 +312,7 @@ body (void)
 static size_t
 ld64_scratch_size (int level)
 {
-  (void) level;
+  (void)level;
   return sizeof (struct ld64_scratch);
 }
 
@@ -325,7 +325,7 @@ ld64_encode (void *scratch, const uint8_t *page, uint8_t *dst, int level)
 static int
 ld64_decode (void *scratch, const uint8_t *blob, size_t len, uint8_t *page)
 {
-  (void) scratch;
+  (void)scratch;
   return body ()->decode (blob, len, page);
 }
 
