@@ -4,19 +4,19 @@
  * It finds damage, not malice.  The value is part of a store's layout: it is
  * the same on every instruction set and never changes.
  *
- * For each whole or zero-padded stripe s of 64 bytes, seen as eight
- * little-endian words w[i], modulo 2^64:
- *   x = w[i] ^ (key[i] + s * step)
- *   acc[i] += (x mod 2^32) * (x div 2^32)
- *   acc[i ^ 1] += w[i]
- * then, with rot a rotation to the left:
- *   b[j] = acc[j] + rot (acc[j + 4], 23)    j = 0 … 3
- *   c[j] = b[j] + rot (b[j + 2], 41)        j = 0, 1
- *   h = (c[0] + seed * mul[0]) * mul[1]
- *       ^ rot ((c[1] + len * mul[1]) * mul[2], 32)
- *   h = (h ^ (h div 2^32)) * mul[3]
- *   h = (h ^ (h div 2^29)) * mul[0]
- * and the value is h div 2^32.
+ * The blob, padded with zeroes, is blocks of 256 bytes, each 128 signed
+ * little-endian 16-bit numbers v.  a and b are 16 numbers modulo 2^32, zero
+ * at first.  After each block, for j = 0 … 15
+ *   a[j] += the sum over s = 0 … 3 of
+ *           v[32 s + 2 j] key[32 s + 2 j] + v[32 s + 2 j + 1] key[32 s + 2 j + 1]
+ *   b[j] += a[j]
+ * and when all are done, modulo 2^64,
+ *   h = the sum over j of (a[j] ^ fold[j]) (b[j] ^ fold[16 + j])
+ *   h = h + seed * mul[0] + len * mul[1]
+ *   h = (h ^ (h div 2^32)) * mul[2]
+ *   h = (h ^ (h div 2^29)) * mul[3]
+ * The value is h div 2^32.  All keys are odd and no two have the same size, so
+ * that one or two wrong bits always show in a or b.
  */
 #ifndef TZ_CHECKSUM_H
 #define TZ_CHECKSUM_H
@@ -31,5 +31,14 @@ uint32_t tz_checksum (const uint8_t *p, size_t len, uint64_t seed);
 
 /* "scalar", "avx2", … */
 const char *tz_checksum_isa (void);
+
+/* For the bodies, which work out the first h. */
+typedef uint64_t tz_checksum_sum_fn (const uint8_t *p, size_t len);
+tz_checksum_sum_fn tz_checksum_sum_avx512, tz_checksum_sum_avx2,
+    tz_checksum_sum_ssse3, tz_checksum_sum_neon;
+
+extern const int16_t tz_checksum_key[128];
+extern const uint32_t tz_checksum_fold[32];
+extern const uint8_t tz_checksum_mask[128]; /* for n bytes: from 64 - n on */
 
 #endif /* TZ_CHECKSUM_H */

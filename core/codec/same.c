@@ -1,38 +1,86 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Pages of one 8-byte pattern. */
+#include <stdatomic.h>
 #include <string.h>
 
+#include "cpu.h"
 #include "codec/codec.h"
+#include "codec/same.h"
 
-#define BLOCK 128 /* bytes looked at between two exits */
-
-bool
-tz_same_filled (const uint8_t *page, uint64_t *pattern)
+static bool
+rest_scalar (const uint8_t *page, uint64_t pattern)
 {
-  uint64_t first, last, w, diff;
+  uint64_t w[8], diff;
   size_t i, j;
 
-  memcpy (&first, page, sizeof first);
-  memcpy (&last, page + TZ_PAGE - sizeof last, sizeof last);
-  if (first != last)
-    return false;
-  for (i = 0; i < TZ_PAGE; i += BLOCK) {
-    diff = 0;
-    for (j = i; j < i + BLOCK; j += sizeof w) {
-      memcpy (&w, page + j, sizeof w);
-      diff |= w ^ first;
-    }
+  for (i = 0; i < TZ_PAGE; i += sizeof w) {
+    memcpy (w, page + i, sizeof w);
+    for (j = 0, diff = 0; j < 8; j++)
+      diff |= w[j] ^ pattern;
     if (diff != 0)
       return false;
   }
-  *pattern = first;
   return true;
+}
+
+static tz_same_rest_fn *
+best (const char **name)
+{
+  unsigned cpu = tz_cpu ();
+
+#if defined(__x86_64__)
+  *name = "avx512";
+  if (cpu & TZ_CPU_AVX512)
+    return tz_same_rest_avx512;
+  *name = "avx2";
+  if (cpu & TZ_CPU_AVX2)
+    return tz_same_rest_avx2;
+  *name = "ssse3";
+  if (cpu & TZ_CPU_SSSE3)
+    return tz_same_rest_ssse3;
+#elif defined(__aarch64__)
+  *name = "neon";
+  if (cpu & TZ_CPU_NEON)
+    return tz_same_rest_neon;
+#endif
+  (void) cpu;
+  *name = "scalar";
+  return rest_scalar;
+}
+
+/* Any thread may be the first, and several at once. */
+static bool rest_first (const uint8_t *page, uint64_t pattern);
+static _Atomic (tz_same_rest_fn *) rest = rest_first;
+
+static bool
+rest_first (const uint8_t *page, uint64_t pattern)
+{
+  const char *name;
+  tz_same_rest_fn *fn = best (&name);
+
+  atomic_store_explicit (&rest, fn, memory_order_relaxed);
+  return fn (page, pattern);
+}
+
+/* Few pages start and end alike: this alone turns most of them away. */
+bool
+tz_same_filled (const uint8_t *page, uint64_t *pattern)
+{
+  uint64_t first, second, last;
+
+  memcpy (&first, page, sizeof first);
+  memcpy (&second, page + TZ_PAGE / 2, sizeof second);
+  memcpy (&last, page + TZ_PAGE - sizeof last, sizeof last);
+  if (first != last || first != second)
+    return false;
+  *pattern = first;
+  return atomic_load_explicit (&rest, memory_order_relaxed) (page, first);
 }
 
 void
 tz_same_fill (uint8_t *buf, size_t count, uint64_t pattern, unsigned phase)
 {
-  uint8_t twice[16];
+  uint8_t twice[16], block[64];
   size_t i;
 
   memcpy (twice, &pattern, sizeof pattern);
@@ -41,14 +89,18 @@ tz_same_fill (uint8_t *buf, size_t count, uint64_t pattern, unsigned phase)
     memset (buf, twice[0], count);
     return;
   }
-  memcpy (&pattern, twice + phase % 8, sizeof pattern);
-  for (i = 0; i + 8 <= count; i += 8)
-    memcpy (buf + i, &pattern, sizeof pattern);
-  memcpy (buf + i, &pattern, count - i);
+  for (i = 0; i < sizeof block; i += 8)
+    memcpy (block + i, twice + phase % 8, 8);
+  for (; count >= sizeof block; buf += sizeof block, count -= sizeof block)
+    memcpy (buf, block, sizeof block);
+  memcpy (buf, block, count);
 }
 
 const char *
 tz_same_isa (void)
 {
-  return "scalar";
+  const char *name;
+
+  best (&name);
+  return name;
 }
