@@ -5,7 +5,8 @@
  *
  *   stream    a mutex: codec scratch, for the time of one request
  *   slot      a bit of the table word: one page
- *   shard     a mutex: the chunks of one part of the pool
+ *   shard     a mutex: the chunks of one part of the pool; a second one is
+ *             only ever tried
  *
  * pool.lock (chunks in no shard) and upkeep.lock are taken with none of these
  * but a stream or a slot held, and nothing is taken under them.
@@ -95,6 +96,10 @@ bool tz_region_release (struct region *r, size_t offset, size_t len);
  */
 void *tz_map (size_t len);
 void tz_unmap (void *p, size_t len);
+/* Have memory of this process's own behind a range of whole pages, and keep
+ * what it holds; 0 or a negative errno.
+ */
+int tz_populate (void *start, size_t len);
 
 /* ---- The pool (pool.c) ---- */
 #define UNIT         32 /* bytes; a run is a number of these */
@@ -110,7 +115,7 @@ struct chunk {
   uint32_t next, prev;             /* chunks of the same list, 0: none */
   uint16_t free;                   /* units, the tail not among them */
   uint16_t largest;                /* free run, capped at MAX_RUN: its list */
-  uint8_t shard;
+  _Atomic uint8_t shard;           /* changes with both shards locked */
   uint8_t state;
 };
 

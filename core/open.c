@@ -141,7 +141,7 @@ open_streams (struct tz_store *s)
   /* Two over, so that a holder without a CPU does not stop the others. */
   s->n_streams = tz_cpu_count () + 2;
   lot = ALIGN64 (s->n_streams * sizeof *s->streams);
-  s->scratch_len = lot + s->n_streams * one;
+  s->scratch_len = DIV_UP (lot + s->n_streams * one, TZ_PAGE) * TZ_PAGE;
   s->scratch = tz_map (s->scratch_len);
   if (!s->scratch)
     return -ENOMEM;
@@ -289,6 +289,12 @@ tz_open (const struct tz_params *params, struct tz_store **store)
 int
 tz_start (struct tz_store *s)
 {
+  int err;
+
+  /* After a fork the scratch is shared until it is written. */
+  err = tz_populate (s->scratch, s->scratch_len);
+  if (err)
+    return err;
   tz_pool_refill (&s->pool, UINT32_MAX);
   return tz_upkeep_start (s);
 }

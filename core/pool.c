@@ -19,6 +19,9 @@
  * run and the chunk's next largest.  Under random overwriting this keeps the
  * pool within some percent of the blobs without moving any of them.
  *
+ * A thread uses the shard of the CPU it runs on.  A shard without a fitting run
+ * takes over a chunk of one that has room to spare, before it takes a new one.
+ *
  * A chunk is in one of these states:
  *
  *   cold    no memory behind it: never used, or given back
@@ -259,6 +262,63 @@ shard_alloc (struct pool *p, struct shard *sh, unsigned n)
   return (int64_t) c * CHUNK_UNITS + at;
 }
 
+/* True if the shard has so much room in its chunks that a neighbour should
+ * use it up before a new chunk is taken: more than its own use explains.
+ */
+static bool
+shard_has_surplus (const struct shard *sh)
+{
+  uint64_t room = sh->chunks * (CHUNK_UNITS - CHUNK_TAIL) - sh->units;
+
+  return room > sh->units / 128 + CHUNK_UNITS;
+}
+
+/* With the lock of one shard held, have it a chunk of another that has a run
+ * of n units and room to spare.  A thread that moved to another CPU would else
+ * leave its holes behind.
+ */
+static bool
+shard_inherit (struct pool *p, struct shard *sh, unsigned n)
+{
+  unsigned own = sh - p->shards, i;
+  struct shard *from;
+  uint32_t c = 0;
+
+  for (i = 1; i < p->n_shards && c == 0; i++) {
+    from = &p->shards[(own + i) % p->n_shards];
+    /* Trying cannot deadlock with another that tries the other way. */
+    if (pthread_mutex_trylock (&from->lock) != 0)
+      continue;
+    c = shard_has_surplus (from) ? shard_find (from, n) : 0;
+    if (c) {
+      shard_unlink (p, from, c, p->chunks[c].largest);
+      from->chunks--;
+      from->units -= CHUNK_UNITS - CHUNK_TAIL - p->chunks[c].free;
+      sh->units += CHUNK_UNITS - CHUNK_TAIL - p->chunks[c].free;
+      shard_adopt (p, sh, c);
+    }
+    pthread_mutex_unlock (&from->lock);
+  }
+  return c != 0;
+}
+
+/* Lock the shard that a chunk belongs to; it holds a run of the caller's, so it
+ * has one, but may change it.
+ */
+static struct shard *
+shard_lock_of (struct pool *p, const struct chunk *ch)
+{
+  struct shard *sh;
+
+  for (;;) {
+    sh = &p->shards[ch->shard];
+    pthread_mutex_lock (&sh->lock);
+    if (likely (sh == &p->shards[ch->shard]))
+      return sh;
+    pthread_mutex_unlock (&sh->lock);
+  }
+}
+
 /* ---- Chunks in no shard ---- */
 
 /* With the lock held: count one more chunk with memory. */
@@ -398,6 +458,8 @@ tz_pool_alloc (struct pool *p, unsigned units)
 
   pthread_mutex_lock (&sh->lock);
   run = shard_alloc (p, sh, units);
+  if (unlikely (run < 0) && shard_inherit (p, sh, units))
+    run = shard_alloc (p, sh, units);
   pthread_mutex_unlock (&sh->lock);
   if (likely (run >= 0))
     return run;
@@ -427,11 +489,9 @@ tz_pool_free (struct pool *p, uint64_t run, unsigned units)
   uint32_t c = run / CHUNK_UNITS;
   unsigned at = run % CHUNK_UNITS, b, e, l;
   struct chunk *ch = &p->chunks[c];
-  /* The chunk cannot change hands: it holds the run. */
-  struct shard *sh = &p->shards[ch->shard];
+  struct shard *sh = shard_lock_of (p, ch);
   bool empty;
 
-  pthread_mutex_lock (&sh->lock);
   flip_units (ch, at, units, false);
   ch->free += units;
   sh->units -= units;

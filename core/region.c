@@ -91,9 +91,9 @@ tz_region_close (struct region *r)
 }
 
 int
-tz_region_populate (struct region *r, size_t offset, size_t len)
+tz_populate (void *start, size_t len)
 {
-  uint8_t *p = r->base + offset;
+  uint8_t *p = start;
   size_t i;
 
   if (madvise (p, len, MADV_POPULATE_WRITE) == 0)
@@ -105,6 +105,12 @@ tz_region_populate (struct region *r, size_t offset, size_t len)
     atomic_fetch_or_explicit ((_Atomic uint8_t *) (p + i), 0,
                               memory_order_relaxed);
   return 0;
+}
+
+int
+tz_region_populate (struct region *r, size_t offset, size_t len)
+{
+  return tz_populate (r->base + offset, len);
 }
 
 bool

@@ -4,6 +4,7 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -13,6 +14,18 @@
 #include "pages.h"
 
 #define MiB (1 << 20)
+
+/* Sanitizers allocate and keep memory of their own. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define COUNTING 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define COUNTING 0
+#endif
+#endif
+#ifndef COUNTING
+#define COUNTING 1
+#endif
 
 /* ---- A system without memory: madvise as the region calls it ---- */
 
@@ -279,39 +292,110 @@ settle (struct tz_store *s)
   CHECK (!"upkeep did not bring the reserve to its length");
 }
 
-#define PAGES 24000
+#define PAGES 48000
+
+/* Pages of real processes; each is used often, with some bytes changed. */
+static uint8_t (*samples)[TZ_PAGE];
+static unsigned n_samples;
 
 static void
-test_memory (void)
+add_sample (const uint8_t *page)
 {
-  struct tz_store *s = store_with (PAGES * TZ_PAGE, 0, TZ_LZ4, -1);
-  uint64_t idle, full, left, rng = 3, i, page, memory;
+  samples = realloc (samples, (n_samples + 1) * sizeof *samples);
+  CHECK (samples != NULL);
+  memcpy (samples[n_samples++], page, TZ_PAGE);
+}
+
+static void
+read_samples (void)
+{
+  const char *dir = getenv ("top_srcdir");
+  char pattern[4096];
+  glob_t g;
+  size_t i;
+
+  snprintf (pattern, sizeof pattern, "%s/tests/data/*.pages", dir ? dir : ".");
+  CHECK (glob (pattern, 0, NULL, &g) == 0);
+  for (i = 0; i < g.gl_pathc; i++)
+    file_pages (g.gl_pathv[i], 1, add_sample);
+  globfree (&g);
+}
+
+static void
+write_sample (struct tz_store *s, uint64_t page, uint64_t *rng)
+{
+  uint8_t buf[TZ_PAGE];
+  unsigned i;
+
+  memcpy (buf, samples[rnd (rng) % n_samples], TZ_PAGE);
+  for (i = 0; i < 8; i++)
+    buf[rnd (rng) % TZ_PAGE] = rnd (rng);
+  CHECK (tz_write (s, buf, TZ_PAGE, page * TZ_PAGE) == 0);
+}
+
+static double
+overhead (struct tz_store *s)
+{
+  struct tz_stats st = stats (s);
+
+  return (double) (st.pool_bytes - st.reserve_bytes) / st.compr_data_size;
+}
+
+/* Run on the n-th of the CPUs this process may use. */
+static void
+run_on (unsigned n)
+{
+  static cpu_set_t all;
+  cpu_set_t one;
+  unsigned cpu;
+
+  if (CPU_COUNT (&all) == 0)
+    CHECK (sched_getaffinity (0, sizeof all, &all) == 0);
+  n %= CPU_COUNT (&all);
+  for (cpu = 0; !CPU_ISSET (cpu, &all) || n-- > 0;)
+    cpu++;
+  CPU_ZERO (&one);
+  CPU_SET (cpu, &one);
+  CHECK (sched_setaffinity (0, sizeof one, &one) == 0);
+}
+
+static void
+test_memory (enum tz_codec codec)
+{
+  struct tz_store *s = store_with (PAGES * TZ_PAGE, 0, codec, -1);
+  uint64_t idle, full, left, rng = 3, i, memory;
   struct tz_stats st;
 
   CHECK (tz_start (s) == 0);
+  run_on (0);
   settle (s);
   idle = resident ();
-  for (page = 0; page < PAGES; page++)
-    write_numbered (s, page, page);
+  for (i = 0; i < PAGES; i++)
+    write_sample (s, i, &rng);
   settle (s);
   full = resident () - idle;
   st = stats (s);
   memory = st.compr_data_size + st.table_bytes;
-  printf ("full: %.4f of blobs and table; ", (double) full / memory);
+  printf ("%s: full %.4f of blobs and table\n", tz_codec_name (codec),
+          (double) full / memory);
   CHECK (full <= 1.06 * memory);
 
-  for (i = 0; i < 3 * PAGES; i++)
-    write_numbered (s, rnd (&rng) % PAGES, rnd (&rng));
+  /* From another CPU each time: none may leave its holes behind. */
+  for (i = 0; i < 3 * PAGES; i++) {
+    if (i % PAGES == 0)
+      run_on (i / PAGES);
+    write_sample (s, rnd (&rng) % PAGES, &rng);
+  }
   settle (s);
-  st = stats (s);
-  printf ("pool after rewriting: %.4f of blobs; ",
-          (double) (st.pool_bytes - st.reserve_bytes) / st.compr_data_size);
-  CHECK (st.pool_bytes - st.reserve_bytes <= 1.06 * st.compr_data_size);
+  printf ("%s: pool after rewriting %.4f of blobs\n", tz_codec_name (codec),
+          overhead (s));
+  CHECK (overhead (s) <= 1.06);
 
   CHECK (tz_zero (s, PAGES * TZ_PAGE, 0) == 0);
   settle (s);
   left = resident () > idle ? resident () - idle : 0;
-  printf ("left after trimming all: %.4f\n", (double) left / full);
+  printf ("%s: left after trimming %.4f\n", tz_codec_name (codec),
+          (double) left / full);
   CHECK (left <= 0.05 * full);
   CHECK (stats (s).run_bytes == 0 && stats (s).orig_data_size == 0);
   tz_close (s);
@@ -325,8 +409,7 @@ void *__libc_malloc (size_t n);
 void *__libc_calloc (size_t n, size_t m);
 void *__libc_realloc (void *p, size_t n);
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define COUNTING 1
+#if COUNTING
 void *
 malloc (size_t n)
 {
@@ -347,8 +430,6 @@ realloc (void *p, size_t n)
   atomic_fetch_add (&allocations, 1);
   return __libc_realloc (p, n);
 }
-#else
-#define COUNTING 0
 #endif
 
 static long
@@ -413,21 +494,88 @@ test_no_allocation (enum tz_codec codec, unsigned requests)
   tz_close (s);
 }
 
+/* ---- A page is read as one of those that were written, never as a mixture --- */
+
+#define SHARED 3 /* pages that all threads use */
+
+struct racer {
+  pthread_t thread;
+  struct tz_store *store;
+  uint64_t seed;
+};
+
+/* All pages ever written: their number is in the first byte. */
+static uint8_t race_pages[16][TZ_PAGE];
+
+static void *
+race (void *opaque)
+{
+  struct racer *r = opaque;
+  uint8_t got[TZ_PAGE];
+  unsigned i;
+  uint64_t x, at;
+
+  for (i = 0; i < 30000; i++) {
+    x = rnd (&r->seed);
+    at = x / 64 % SHARED * TZ_PAGE;
+    if (x % 64 == 0)
+      CHECK (tz_zero (r->store, TZ_PAGE, at) == 0);
+    else if (x % 2)
+      CHECK (tz_write (r->store, race_pages[x >> 32 & 15], TZ_PAGE, at) == 0);
+    else {
+      CHECK (tz_read (r->store, got, TZ_PAGE, at) == 0);
+      CHECK (memcmp (got, race_pages[got[0] & 15], TZ_PAGE) == 0);
+    }
+  }
+  return NULL;
+}
+
+static void
+test_race (enum tz_codec codec)
+{
+  struct tz_store *s = store_with (MiB, 0, codec, -1);
+  struct racer r[4];
+  unsigned i;
+
+  CHECK (tz_start (s) == 0);
+  for (i = 1; i < 16; i++) { /* number 0 is the page of zeroes */
+    numbered_page (race_pages[i], i);
+    race_pages[i][0] = i;
+  }
+  memset (race_pages[5] + 1, 5, TZ_PAGE - 1); /* some take no run */
+  memset (race_pages[6] + 1, 6, TZ_PAGE - 1);
+  for (i = 0; i < 4; i++) {
+    r[i] = (struct racer) { .store = s, .seed = i };
+    CHECK (pthread_create (&r[i].thread, NULL, race, &r[i]) == 0);
+  }
+  for (i = 0; i < 4; i++)
+    pthread_join (r[i].thread, NULL);
+  CHECK (stats (s).bad_blobs == 0);
+  CHECK (tz_zero (s, MiB, 0) == 0 && stats (s).run_bytes == 0);
+  tz_close (s);
+}
+
 int
 main (void)
 {
   static const enum tz_codec codecs[] = { TZ_LD64, TZ_LZ4, TZ_ZSTD };
   unsigned i;
 
+  setlinebuf (stdout);
   test_full ();
   for (i = 0; i < 3; i++) {
     test_codec_failure (codecs[i]);
     test_damage (codecs[i]);
+    test_race (codecs[i]);
   }
   test_misplaced ();
   test_no_memory ();
-  if (COUNTING)
-    test_memory (); /* sanitizers keep memory of their own */
+  if (COUNTING) {
+    read_samples ();
+    test_memory (TZ_LD64);
+    test_memory (TZ_LZ4);
+    free (samples);
+  }
   test_no_allocation (TZ_LD64, COUNTING ? 1000000 : 20000);
   test_no_allocation (TZ_LZ4, COUNTING ? 100000 : 20000);
   test_no_allocation (TZ_ZSTD, COUNTING ? 20000 : 5000);
