@@ -71,8 +71,8 @@ tzp_get_ready (void)
   }
   snprintf (description, sizeof description, "trueno-zram: %s, %d-byte pages",
             tz_codec_name (params.codec), TZ_PAGE);
-  nbdkit_debug ("size=%" PRIu64 " codec=%s level=%d memory=%" PRIu64
-                "%s checksum=%s isa=%s cpu_features=%s",
+  nbdkit_debug ("trueno-zram: size=%" PRIu64 " codec=%s level=%d"
+                " memory=%" PRIu64 "%s checksum=%s isa=%s cpu_features=%s",
                 params.size, tz_codec_name (params.codec), params.level,
                 params.memory, params.memory ? "" : " (no limit)",
                 params.checksum ? "yes" : "no", tz_codec_isa (params.codec),
@@ -110,6 +110,11 @@ print_stats (void)
   PRINT (pages_compacted);
   PRINT (huge_pages);
   PRINT (huge_pages_since);
+  PRINT (run_bytes);
+  PRINT (pool_bytes);
+  PRINT (reserve_bytes);
+  PRINT (table_bytes);
+  PRINT (fixed_bytes);
   PRINT (failed_reads);
   PRINT (failed_writes);
   PRINT (bad_blobs);
@@ -280,7 +285,7 @@ tzp_extents (void *handle, uint32_t count, uint64_t offset, uint32_t flags,
 
 static struct nbdkit_plugin plugin = {
   .name = "trueno-zram",
-  .longname = "trueno-zram",
+  .longname = "nbdkit trueno-zram plugin",
   .version = PACKAGE_VERSION,
   .description = "Compressed RAM disk",
   .unload = tzp_unload,

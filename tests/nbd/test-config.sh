@@ -11,7 +11,7 @@ taken ()
   shift
   "$nbdkit" -v -U - trueno-zram "$@" --run : 2>"$tmp/err" ||
     fail "$*: $(cat "$tmp/err")"
-  grep -Fq ": $want" "$tmp/err" || fail "$*: no '$want' in: $(cat "$tmp/err")"
+  grep -Fq -- "$want" "$tmp/err" || fail "$*: no '$want' in: $(cat "$tmp/err")"
 }
 
 auto='codec=auto level=1 memory=0 (no limit) checksum=yes'
