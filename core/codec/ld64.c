@@ -15,11 +15,6 @@
 #define LOW7 0x7f7f7f7f7f7f7f7fu
 #define ONES 0x0101010101010101u
 
-const struct ld64_level tz_ld64_levels[LD64_LEVELS + 1] = {
-  [1] = { .step = 16, .dense = 16, .again = 0, .from = 0, .by = 1 },
-  [2] = { .step = 8, .dense = 32, .again = 32, .from = 2, .by = 4 },
-};
-
 static const uint8_t zeroes[LD64_LINE];
 
 static unsigned
@@ -31,7 +26,7 @@ popcount8 (unsigned x)
 }
 
 static unsigned
-popcount64 (uint64_t x)
+popcount (uint64_t x)
 {
   x -= x >> 1 & 0x5555555555555555;
   x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
@@ -72,130 +67,55 @@ differing (const uint8_t *a, const uint8_t *b)
   return m;
 }
 
-static unsigned
+static uint64_t
+nonzero (const uint8_t *a)
+{
+  return differing (a, zeroes);
+}
+
+static uint16_t
 hash (const uint8_t *p)
 {
   uint64_t q = get64 (p);
 
-  return ((uint32_t)q * LD64_K1 + (uint32_t)(q >> 32) * LD64_K2)
-         >> (32 - LD64_BITS);
-}
-
-/* A key orders references: equal bytes first, then the later position. */
-static uint32_t
-key_of (const uint8_t *page, unsigned at, unsigned ref)
-{
-  return count_equal (page + at, page + ref) << 16 | ref;
-}
-
-/* The key of the reference that the table has for the bytes at at + i. */
-static uint32_t
-look_up (const struct ld64_scratch *s, const uint8_t *page, unsigned at,
-         unsigned i)
-{
-  int ref = s->table[hash (page + at + i)] - (int)i;
-  int last = (int)at - LD64_LINE;
-
-  return key_of (page, at, (unsigned)(ref < 0 ? 0 : ref > last ? last : ref));
-}
-
-static uint32_t
-greater (uint32_t a, uint32_t b)
-{
-  return a > b ? a : b;
-}
-
-/* The greatest key among those of the previous line and the table. */
-static uint32_t
-search (const struct ld64_scratch *s, const uint8_t *page, unsigned at,
-        uint32_t best, const struct ld64_level *level)
-{
-  unsigned i;
-
-  for (i = 0; i < LD64_LINE; i += (unsigned)level->step)
-    best = greater (best, look_up (s, page, at, i));
-  if ((int)(best >> 16) < level->again)
-    for (i = (unsigned)level->from; i <= LD64_LINE - 8;
-         i += (unsigned)level->by)
-      best = greater (best, look_up (s, page, at, i));
-  return best;
+  return (uint16_t) (((uint32_t) q * LD64_K1 + (uint32_t) (q >> 32) * LD64_K2)
+                     >> (32 - LD64_BITS));
 }
 
 static void
-insert (struct ld64_scratch *s, const uint8_t *page, unsigned at, int step)
+hash_part (const uint8_t *a, uint16_t h[8])
 {
   int i;
 
-  for (i = 0; i < LD64_LINE; i += step)
-    s->table[hash (page + at + i)] = (uint16_t)(at + i);
+  for (i = 0; i < 7; i++)
+    h[i] = hash (a + 8 * i);
 }
 
-/* Choose a reference for every line: bitmaps and ref[] go to dst, the masks
- * to s.  Returns the end of ref[].
- */
-static uint8_t *
-choose (struct ld64_scratch *s, const uint8_t *page, uint8_t *dst,
-        const struct ld64_level *level)
+static void
+hash_line (const uint8_t *a, uint16_t h[8])
 {
-  uint32_t best, zero, same = 0;
-  uint64_t a = 0, b = 0, bit = 1;
-  unsigned at, ref, distance = LD64_LINE;
-  uint8_t *p = dst + LD64_HEADER;
-
-  memset (s->table, 0, sizeof s->table);
-  for (at = 0; at < TZ_PAGE; at += LD64_LINE, bit <<= 1) {
-    best = zero = (count_equal (page + at, zeroes) + LD64_BONUS) << 16;
-    if (at > 0) {
-      same = key_of (page, at, at - distance) + (LD64_BONUS << 16);
-      same |= 0xffff; /* wins a tie */
-      best = greater (best, same);
-      best = greater (best, key_of (page, at, at - LD64_LINE));
-      if (best >> 16 < LD64_GOOD)
-        best = search (s, page, at, best, level);
-    }
-    if (zero >> 16 == LD64_LINE + LD64_BONUS) {
-      s->mask[at / LD64_LINE] = 0;
-      continue;
-    }
-    if (best == zero) {
-      b |= bit;
-      s->mask[at / LD64_LINE] = differing (page + at, zeroes);
-    }
-    else {
-      a |= bit;
-      if (best == same)
-        b |= bit;
-      else {
-        ref = best & 0xffff;
-        put16 (p, (uint16_t)ref);
-        p += 2;
-        distance = at - ref;
-      }
-      s->mask[at / LD64_LINE] = differing (page + at, page + at - distance);
-    }
-    if (best >> 16 < LD64_GOOD && at < TZ_PAGE - LD64_LINE)
-      insert (s, page, at, (int)(best >> 16) < level->dense ? 1 : 8);
-  }
-  put64 (dst, a);
-  put64 (dst + 8, b);
-  return p;
+  hash_part (a, h);
+  h[7] = hash (a + 56);
 }
+
+#define TARGET
+#include "codec/ld64-choose.h"
 
 static int
-scalar_encode (struct ld64_scratch *s, const uint8_t *page, uint8_t *dst,
-               const struct ld64_level *level)
+emit (const struct ld64_scratch *s, const uint8_t *page, uint8_t *dst,
+      uint8_t *flags)
 {
-  uint8_t *flags = choose (s, page, dst, level), *masks, *literals;
+  uint8_t *masks, *literals;
   uint64_t lines = get64 (dst) | get64 (dst + 8), m;
   unsigned k, i, n = 0;
 
-  masks = flags + popcount64 (lines);
+  masks = flags + popcount (lines);
   literals = masks;
   for (k = 0; k < LD64_LINES; k++) {
     if (!(lines >> k & 1))
       continue;
     m = s->mask[k];
-    n += popcount64 (m);
+    n += popcount (m);
     for (i = 0, *flags = 0; m; i++, m >>= 8)
       if (m & 0xff) {
         *flags |= (uint8_t)(1 << i);
@@ -213,6 +133,18 @@ scalar_encode (struct ld64_scratch *s, const uint8_t *page, uint8_t *dst,
   return (int)(literals - dst);
 }
 
+static int
+encode1 (struct ld64_scratch *s, const uint8_t *page, uint8_t *dst)
+{
+  return emit (s, page, dst, choose (s, page, dst, 1));
+}
+
+static int
+encode2 (struct ld64_scratch *s, const uint8_t *page, uint8_t *dst)
+{
+  return emit (s, page, dst, choose (s, page, dst, 2));
+}
+
 /* Check that the streams of a blob add up to its length and that every
  * reference lies before its line, so that nothing need be checked later.
  */
@@ -228,7 +160,7 @@ valid (const uint8_t *blob, size_t len)
   a = get64 (blob);
   b = get64 (blob + 8);
   lines = a | b;
-  if (a & 1 || popcount64 (a & ~b) * 2 + popcount64 (lines) > end - p)
+  if (a & 1 || popcount (a & ~b) * 2 + popcount (lines) > end - p)
     return false;
   for (at = 0, bit = 1; at < TZ_PAGE; at += LD64_LINE, bit <<= 1)
     if (a & ~b & bit) {
@@ -236,7 +168,7 @@ valid (const uint8_t *blob, size_t len)
         return false;
       p += 2;
     }
-  masks = p + popcount64 (lines);
+  masks = p + popcount (lines);
   for (n = 0; p < masks; p++)
     n += popcount8 (*p);
   if (n > end - p)
@@ -260,7 +192,7 @@ patch (uint8_t *p, const uint8_t *ref, unsigned mask, const uint8_t *literals)
 }
 
 static int
-scalar_decode (const uint8_t *blob, size_t len, uint8_t *page)
+decode (const uint8_t *blob, size_t len, uint8_t *page)
 {
   const uint8_t *refs = blob + LD64_HEADER, *flags, *masks, *literals, *ref;
   uint64_t a, b, bit;
@@ -270,8 +202,8 @@ scalar_decode (const uint8_t *blob, size_t len, uint8_t *page)
     return -EBADMSG;
   a = get64 (blob);
   b = get64 (blob + 8);
-  flags = refs + 2 * popcount64 (a & ~b);
-  masks = flags + popcount64 (a | b);
+  flags = refs + 2 * popcount (a & ~b);
+  masks = flags + popcount (a | b);
   literals = masks;
   for (f = 0; flags + f < masks; f++)
     literals += popcount8 (flags[f]);
@@ -293,11 +225,16 @@ scalar_decode (const uint8_t *blob, size_t len, uint8_t *page)
 
 static const struct ld64_body scalar = {
   .isa = "scalar",
-  .encode = scalar_encode,
-  .decode = scalar_decode,
+  .encode = { NULL, encode1, encode2 },
+  .decode = decode,
 };
 
-const struct ld64_body *const tz_ld64_bodies[] = { &scalar, NULL };
+const struct ld64_body *const tz_ld64_bodies[] = {
+#if defined(__x86_64__)
+  &tz_ld64_avx512,
+#endif
+  &scalar, NULL
+};
 
 static const struct ld64_body *
 body (void)
@@ -319,7 +256,7 @@ ld64_scratch_size (int level)
 static int
 ld64_encode (void *scratch, const uint8_t *page, uint8_t *dst, int level)
 {
-  return body ()->encode (scratch, page, dst, &tz_ld64_levels[level]);
+  return body ()->encode[level](scratch, page, dst);
 }
 
 static int

@@ -17,34 +17,35 @@
 #define LD64_K1     0x9e3779b1u
 #define LD64_K2     0x85ebca77u
 
-/* Equal bytes of a line's best reference, bonus included: */
-#define LD64_GOOD  60 /* from here on no other is looked for */
-#define LD64_BONUS 2  /* a reference that costs no ref[] is worth that */
+/* A line without reference, in place of one. */
+#define LD64_ZERO 0xffffu
 
-/* What the levels differ in. */
-struct ld64_level {
-  int step;  /* bytes between the places of a line that are looked up */
-  int dense; /* a line with fewer equal bytes is inserted byte by byte */
-  int again; /* one with fewer is looked up at other places too, … */
-  int from;  /* … from this one on … */
-  int by;    /* … in steps of this */
-};
+/* Equal bytes of a line's best reference, bonus included: */
+#define LD64_POOR   32u /* below, level 2 looks at odd places too, … */
+#define LD64_DENSE2 32u /* … and inserts every byte */
+#define LD64_DENSE1 20u /* the same at level 1 */
+#define LD64_BONUS  2u  /* a reference that costs no ref[] is worth that */
+
 #define LD64_LEVELS 2
-extern const struct ld64_level tz_ld64_levels[LD64_LEVELS + 1];
 
 struct ld64_scratch {
   uint16_t table[1 << LD64_BITS]; /* where such 8 bytes were seen last */
+  uint16_t hash[LD64_LINES][8];   /* of every eight bytes */
+  uint32_t key[LD64_LINES];       /* each line's best reference but one */
   uint64_t mask[LD64_LINES];      /* the bytes of each line that differ */
 };
 
 struct ld64_body {
   const char *isa;
   unsigned needs; /* enum tz_cpu_feature */
-  /* As in struct tz_codec_ops. */
-  int (*encode) (struct ld64_scratch *s, const uint8_t *page, uint8_t *dst,
-                 const struct ld64_level *level);
+  /* As in struct tz_codec_ops; by level, from 1. */
+  int (*encode[LD64_LEVELS + 1]) (struct ld64_scratch *s, const uint8_t *page,
+                                  uint8_t *dst);
   int (*decode) (const uint8_t *blob, size_t len, uint8_t *page);
 };
+
+extern const struct ld64_body tz_ld64_avx512, tz_ld64_avx2, tz_ld64_ssse3,
+    tz_ld64_neon;
 
 /* All bodies of this build, best first, scalar last; then NULL. */
 extern const struct ld64_body *const tz_ld64_bodies[];

@@ -74,7 +74,7 @@ round_trip (const uint8_t *page, int level, uint8_t *blob)
     in = source + (i % 2 ? 0 : TZ_PAGE);
     memcpy (in, page, TZ_PAGE);
     memset (scratch, (int)i, sizeof *scratch);
-    r = bodies[i / 2]->encode (scratch, in, output, &tz_ld64_levels[level]);
+    r = bodies[i / 2]->encode[level](scratch, in, output);
     CHECK (r >= 0 && r < TZ_PAGE);
     if (i == 0) {
       expected = r;
