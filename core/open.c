@@ -78,7 +78,8 @@ params_sound (const struct tz_params *p)
   return p->size >= 1 && p->size <= INT64_MAX
          && (p->memory == 0 || p->memory >= TZ_MEMORY_MIN)
          && tz_codec_levels (p->codec, &min, &max, &dflt) == 0
-         && p->level >= min && p->level <= max && (!p->attach || p->fd != -1);
+         && p->level >= min && p->level <= max && (!p->attach || p->fd != -1)
+         && (!p->prefault || p->memory != 0);
 }
 
 /* ---- Streams ---- */
@@ -245,7 +246,7 @@ open_region (struct tz_store *s)
   if (err == 0 && params->attach)
     err = check_superblock (s, first, end);
   if (err == 0)
-    err = tz_pool_open (&s->pool, &s->region, first, end);
+    err = tz_pool_open (&s->pool, &s->region, first, end, params->prefault);
   if (err)
     return err;
   s->table.region = &s->region;
@@ -286,6 +287,22 @@ tz_open (const struct tz_params *params, struct tz_store **store)
   return 0;
 }
 
+/* Have memory behind all that requests may touch. */
+static int
+prefault (struct tz_store *s)
+{
+  struct pool *p = &s->pool;
+  size_t bookkeeping = DIV_UP (p->end * sizeof *p->chunks, TZ_PAGE) * TZ_PAGE;
+  int r;
+
+  r = tz_region_populate (&s->region, 0, (size_t) p->first * TZ_CHUNK);
+  if (r == 0)
+    r = tz_populate (p->chunks, bookkeeping);
+  if (r == 0)
+    r = tz_pool_refill (p, UINT32_MAX);
+  return r < 0 ? r : 0;
+}
+
 int
 tz_start (struct tz_store *s)
 {
@@ -293,6 +310,8 @@ tz_start (struct tz_store *s)
 
   /* After a fork the scratch is shared until it is written. */
   err = tz_populate (s->scratch, s->scratch_len);
+  if (err == 0 && s->params.prefault)
+    err = prefault (s);
   if (err)
     return err;
   tz_pool_refill (&s->pool, UINT32_MAX);

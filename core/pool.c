@@ -392,7 +392,7 @@ take_ready (struct pool *p)
       break;
     atomic_fetch_add (&p->misses, 1);
   }
-  if (atomic_load (&p->ready_count) < p->reserve / 2)
+  if (!p->prefault && atomic_load (&p->ready_count) < p->reserve / 2)
     p->want_upkeep (p->want_upkeep_arg, true);
   return c;
 }
@@ -548,7 +548,8 @@ shrink_now (void *pool, bool more)
 }
 
 int
-tz_pool_open (struct pool *p, struct region *r, uint32_t first, uint32_t end)
+tz_pool_open (struct pool *p, struct region *r, uint32_t first, uint32_t end,
+              bool prefault)
 {
   unsigned i, n = (end - first) / MIN_SHARD_CHUNKS, cpus = tz_cpu_count ();
 
@@ -563,6 +564,9 @@ tz_pool_open (struct pool *p, struct region *r, uint32_t first, uint32_t end)
   p->reserve = (end - first) / 16;
   if (p->reserve > RESERVE_CHUNKS)
     p->reserve = RESERVE_CHUNKS;
+  p->prefault = prefault;
+  if (prefault)
+    p->reserve = end - first;
   p->want_upkeep = shrink_now;
   p->want_upkeep_arg = p;
   p->chunks = tz_map ((size_t) end * sizeof *p->chunks);

@@ -59,6 +59,8 @@ map_file (struct region *r, int fd, size_t len)
   if (r->base == MAP_FAILED) {
     err = -errno;
     close (r->fd);
+    r->fd = -1;
+    r->base = NULL;
     return err;
   }
   return 0;

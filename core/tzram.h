@@ -60,6 +60,8 @@ struct tz_params {
   enum tz_codec codec; /* TZ_RAW, TZ_LD64, TZ_LZ4, TZ_ZSTD or TZ_AUTO */
   int level;           /* within tz_codec_levels */
   bool checksum;       /* keep and verify four bytes a blob */
+  bool prefault;       /* have all of memory at tz_start, and keep it: requests
+                        * then never wait for the system; memory is not 0 */
   bool attach;         /* the file holds a store already: use its pages */
   int fd;              /* a file to keep everything in; -1: anonymous memory.
                         * Stays the caller's; may be closed after tz_open. */
@@ -79,6 +81,7 @@ int tz_open (const struct tz_params *params, struct tz_store **store);
 /* Start the upkeep thread, which keeps a reserve of memory ready and gives
  * back what is free.  Call it in the process that serves, after fork.
  * Without it both are done within requests.
+ * -ENOMEM (or what the system said): with prefault, there is not enough.
  */
 int tz_start (struct tz_store *store);
 

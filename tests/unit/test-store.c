@@ -264,6 +264,38 @@ test_no_memory (void)
   tz_close (s);
 }
 
+/* ---- All memory at the start ---- */
+
+static void
+test_prefault (void)
+{
+  struct tz_params p = { .size = 64 * MiB, .memory = 8 * MiB, .codec = TZ_RAW,
+                         .checksum = true, .prefault = true, .fd = -1 };
+  struct tz_store *s;
+  uint8_t page[TZ_PAGE];
+  uint64_t n;
+
+  CHECK (tz_open (&p, &s) == 0 && tz_start (s) == 0);
+  CHECK (stats (s).pool_bytes == 8 * MiB);
+  no_memory = true; /* nobody may ask for more */
+  for (n = 0;; n++) {
+    numbered_page (page, n);
+    if (tz_write (s, page, TZ_PAGE, n * TZ_PAGE))
+      break;
+  }
+  CHECK (n == 127 * 15); /* one chunk is the table's */
+  CHECK (tz_zero (s, p.size, 0) == 0);
+  CHECK (stats (s).pool_bytes == 127 * TZ_CHUNK);
+  CHECK (stats (s).reserve_bytes == 127 * TZ_CHUNK);
+  tz_close (s);
+
+  CHECK (tz_open (&p, &s) == 0 && tz_start (s) == -ENOMEM);
+  tz_close (s);
+  no_memory = false;
+  p.memory = 0;
+  CHECK (tz_open (&p, &s) == -EINVAL);
+}
+
 /* ---- What a full disk takes, and what is left of it ---- */
 
 static uint64_t
@@ -570,6 +602,7 @@ main (void)
   }
   test_misplaced ();
   test_no_memory ();
+  test_prefault ();
   if (COUNTING) {
     read_samples ();
     test_memory (TZ_LD64);
