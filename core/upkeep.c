@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <time.h>
 
 #include "internal.h"
@@ -87,6 +88,23 @@ tz_upkeep_want (void *store, bool more)
   pthread_mutex_unlock (&u->lock);
 }
 
+/* Whatever the priority of those that serve, upkeep's is the ordinary one. */
+static int
+make_thread (struct tz_store *s)
+{
+  const struct sched_param param = { .sched_priority = 0 };
+  pthread_attr_t attr;
+  int err;
+
+  pthread_attr_init (&attr);
+  pthread_attr_setinheritsched (&attr, PTHREAD_EXPLICIT_SCHED);
+  pthread_attr_setschedpolicy (&attr, SCHED_OTHER);
+  pthread_attr_setschedparam (&attr, &param);
+  err = pthread_create (&s->upkeep.thread, &attr, run, s);
+  pthread_attr_destroy (&attr);
+  return err;
+}
+
 int
 tz_upkeep_start (struct tz_store *s)
 {
@@ -100,7 +118,7 @@ tz_upkeep_start (struct tz_store *s)
   pthread_cond_init (&u->cond, &attr);
   pthread_condattr_destroy (&attr);
   u->stop = false;
-  err = pthread_create (&u->thread, NULL, run, s);
+  err = make_thread (s);
   if (err) {
     pthread_cond_destroy (&u->cond);
     pthread_mutex_destroy (&u->lock);
