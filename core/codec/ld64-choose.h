@@ -21,47 +21,72 @@
 
 #define INLINE static inline __attribute__ ((always_inline)) TARGET
 
-INLINE uint32_t
-greater (uint32_t a, uint32_t b)
+/* The best of the references looked at so far. */
+struct ld64_best {
+  unsigned score; /* equal bytes, and the bonus */
+  unsigned ref;   /* LD64_ZERO: the zero line */
+};
+
+INLINE struct ld64_best
+better (struct ld64_best best, unsigned score, unsigned ref)
 {
-  return a > b ? a : b;
+  bool b = score >= best.score;
+
+  best.score = b ? score : best.score;
+  best.ref = b ? ref : best.ref;
+  return best;
 }
 
-/* The key of the reference that the table has for hash h of the bytes at i.
- * One that is not before the line, by overlap or by wrapping, becomes the
- * previous line.
+/* Try the reference that the table has for hash h of the bytes at at + i.
+ * Nothing of the line itself or the one before is in the table yet, nor of the
+ * first but its end: it needs no check.
  */
-INLINE uint32_t
+INLINE struct ld64_best
 look_up (const struct ld64_scratch *s, const uint8_t *page, unsigned at,
-         unsigned i, unsigned h)
+         unsigned i, unsigned h, struct ld64_best best)
 {
-  unsigned ref = s->table[h] - i, last = at - LD64_LINE;
+  unsigned ref = s->table[h] - i;
 
-  ref = ref < last ? ref : last;
-  return count_equal (page + at, page + ref) << 16 | ref;
+  return better (best, count_equal (page + at, page + ref), ref);
 }
 
-INLINE uint32_t
+/* Four of them, for the bytes at i, i + 16, i + 32 and i + 48.  Written out,
+ * as gcc and clang differ in what they unroll.
+ */
+INLINE struct ld64_best
+look_up_four (const struct ld64_scratch *s, const uint8_t *page, unsigned at,
+              unsigned i, const uint16_t h[8], struct ld64_best best)
+{
+  best = look_up (s, page, at, i, h[0], best);
+  best = look_up (s, page, at, i + 16, h[2], best);
+  best = look_up (s, page, at, i + 32, h[4], best);
+  return look_up (s, page, at, i + 48, h[6], best);
+}
+
+INLINE struct ld64_best
 look_up_more (const struct ld64_scratch *s, const uint8_t *page, unsigned at,
-              unsigned offset, uint32_t best)
+              unsigned offset, struct ld64_best best)
 {
   uint16_t h[8];
   unsigned i;
 
   hash_part (page + at + offset, h);
   for (i = 0; i < 7; i++)
-    best = greater (best, look_up (s, page, at, 8 * i + offset, h[i]));
+    best = look_up (s, page, at, 8 * i + offset, h[i], best);
   return best;
 }
 
 INLINE void
 insert (struct ld64_scratch *s, unsigned at, const uint16_t h[8])
 {
-  unsigned i;
-
-#pragma GCC unroll 8
-  for (i = 0; i < 8; i++)
-    s->table[h[i]] = (uint16_t) (at + 8 * i);
+  s->table[h[0]] = (uint16_t)at;
+  s->table[h[1]] = (uint16_t)(at + 8);
+  s->table[h[2]] = (uint16_t)(at + 16);
+  s->table[h[3]] = (uint16_t)(at + 24);
+  s->table[h[4]] = (uint16_t)(at + 32);
+  s->table[h[5]] = (uint16_t)(at + 40);
+  s->table[h[6]] = (uint16_t)(at + 48);
+  s->table[h[7]] = (uint16_t)(at + 56);
 }
 
 INLINE void
@@ -76,34 +101,36 @@ insert_more (struct ld64_scratch *s, const uint8_t *page, unsigned at)
   }
 }
 
-/* The greatest key of each line but for the reference at the last distance. */
+/* The best reference of each line but for the one at the last distance. */
 INLINE void
 search (struct ld64_scratch *s, const uint8_t *page, int level)
 {
-  unsigned at, i, last;
-  const uint16_t *h;
-  uint32_t best;
+  const unsigned dense = level == 1 ? LD64_DENSE1 : LD64_DENSE2;
+  struct ld64_best best, before = { 0, 0 };
+  unsigned at, k;
 
-  for (at = 0; at < TZ_PAGE; at += LD64_LINE) {
-    h = s->hash[at / LD64_LINE];
-    best = (LD64_LINE + LD64_BONUS - popcount (nonzero (page + at))) << 16
-           | LD64_ZERO;
-    if (at > 0) {
-      last = at - LD64_LINE;
-      best = greater (best,
-                      count_equal (page + at, page + last) << 16 | last);
-#pragma GCC unroll 8
-      for (i = 0; i < 8; i += level == 1 ? 2 : 1)
-        best = greater (best, look_up (s, page, at, 8 * i, h[i]));
-      if (level > 1 && best < LD64_POOR << 16)
-        for (i = 2; i < 8; i += 4)
-          best = look_up_more (s, page, at, i, best);
+  for (k = 0, at = 0; k < LD64_LINES; k++, at += LD64_LINE) {
+    best.score = LD64_LINE + LD64_BONUS - popcount (nonzero (page + at));
+    best.ref = LD64_ZERO;
+    if (k > 0)
+      best = better (best, count_equal (page + at, page + at - LD64_LINE),
+                     at - LD64_LINE);
+    if (k > 1) {
+      best = look_up_four (s, page, at, 0, s->hash[k], best);
+      if (level > 1) {
+        best = look_up_four (s, page, at, 8, s->hash[k] + 1, best);
+        if (best.score < LD64_POOR) {
+          best = look_up_more (s, page, at, 2, best);
+          best = look_up_more (s, page, at, 6, best);
+        }
+      }
+      insert (s, at - LD64_LINE, s->hash[k - 1]);
+      if (before.score < dense)
+        insert_more (s, page, at - LD64_LINE);
     }
-    s->key[at / LD64_LINE] = best;
-    insert (s, at, h);
-    if (best < (level == 1 ? LD64_DENSE1 : LD64_DENSE2) << 16
-        && at < TZ_PAGE - LD64_LINE)
-      insert_more (s, page, at);
+    s->score[k] = (uint8_t)best.score;
+    s->ref[k] = (uint16_t)best.ref;
+    before = best;
   }
 }
 
@@ -115,7 +142,8 @@ choose (struct ld64_scratch *s, const uint8_t *page, uint8_t *dst, int level)
   unsigned at, k, ref, distance = LD64_LINE;
   uint8_t *p = dst + LD64_HEADER;
 
-  memset (s->table, 0, sizeof s->table);
+  for (k = 0; k < 1 << LD64_BITS; k++)
+    s->table[k] = LD64_LINE;
   for (k = 0; k < LD64_LINES; k++)
     hash_line (page + k * LD64_LINE, s->hash[k]);
   search (s, page, level);
@@ -124,12 +152,12 @@ choose (struct ld64_scratch *s, const uint8_t *page, uint8_t *dst, int level)
   b = s->mask[0] != 0;
   for (k = 1, bit = 2; k < LD64_LINES; k++, bit <<= 1) {
     at = k * LD64_LINE;
-    ref = s->key[k] & 0xffff;
+    ref = s->ref[k];
     s->mask[k] = 0;
-    if (s->key[k] == ((LD64_LINE + LD64_BONUS) << 16 | LD64_ZERO))
+    if (ref == LD64_ZERO && s->score[k] == LD64_LINE + LD64_BONUS)
       continue;
     mask = differing (page + at, page + at - distance);
-    if (LD64_LINE + LD64_BONUS - popcount (mask) >= s->key[k] >> 16) {
+    if (LD64_LINE + LD64_BONUS - popcount (mask) >= s->score[k]) {
       a |= bit;
       b |= bit;
     }
@@ -139,7 +167,7 @@ choose (struct ld64_scratch *s, const uint8_t *page, uint8_t *dst, int level)
     }
     else {
       a |= bit;
-      put16 (p, (uint16_t) ref);
+      put16 (p, (uint16_t)ref);
       p += 2;
       distance = at - ref;
       mask = differing (page + at, page + ref);

@@ -31,7 +31,8 @@
 struct ld64_scratch {
   uint16_t table[1 << LD64_BITS]; /* where such 8 bytes were seen last */
   uint16_t hash[LD64_LINES][8];   /* of every eight bytes */
-  uint32_t key[LD64_LINES];       /* each line's best reference but one */
+  uint16_t ref[LD64_LINES];       /* each line's best reference but one */
+  uint8_t score[LD64_LINES];      /* that one's */
   uint64_t mask[LD64_LINES];      /* the bytes of each line that differ */
 };
 

@@ -1,97 +1,147 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Standard LZ4 blocks of one page. */
+/* Standard LZ4 blocks of one page: the encoder's reference and the decoder. */
 #include <errno.h>
-#include <stdbool.h>
-#include <string.h>
+#include <stdatomic.h>
 
-#include "codec/bytes.h"
+#include "cpu.h"
 #include "codec/codec.h"
 
-#define MIN_MATCH   4
-#define END_LITERALS 5  /* a block ends with at least so many literals */
-#define LAST_START  12 /* no match starts closer to the end than this */
-#define HASH_BITS   12
+#define TARGET
+#include "codec/lz4-encode.h"
+
+INLINE struct span
+measure (const uint8_t *p, const uint8_t *c)
+{
+  uint64_t differ = get64 (p - 8) ^ get64 (c - 8);
+  struct span s;
+
+  s.back = differ ? __builtin_clzll (differ) / 8 : 8;
+  for (s.forward = 0; s.forward < LZ4_FORWARD; s.forward += 8) {
+    differ = get64 (p + s.forward) ^ get64 (c + s.forward);
+    if (differ != 0) {
+      s.forward += __builtin_ctzll (differ) / 8;
+      break;
+    }
+  }
+  return s;
+}
+
+/* Put a word's entry into the table; true if old is one of the same hash. */
+INLINE bool
+exchange (uint32_t *table, uint32_t hash, unsigned i, uint32_t *old)
+{
+  uint32_t entry = (hash & ~LZ4_NUMBER) | i;
+  uint32_t *slot = table + (hash >> (32 - LZ4_HASH_BITS));
+
+  *old = *slot;
+  *slot = entry;
+  return (*old ^ entry) <= LZ4_NUMBER && (*old & LZ4_NUMBER) != LZ4_NONE;
+}
+
+INLINE void
+refer_wide (struct lz4_work *w, uint64_t *wide)
+{
+  uint32_t h, old;
+  uint64_t mask = 0;
+  const uint8_t *p;
+  unsigned i;
+  bool ok;
+
+  for (i = 0; i < LZ4_WORDS; i++) {
+    p = w->page + 4 * i;
+    h = get32 (p - 2) * LZ4_WIDE_MUL0 + get32 (p + 1) * LZ4_WIDE_MUL1;
+    ok = exchange (w->wide, h, i, &old);
+    w->words[i] = ok ? old & LZ4_NUMBER : UINT32_MAX;
+    mask |= (uint64_t) ok << i % 64;
+    if (i % 64 == 63) {
+      wide[i / 64] = mask;
+      mask = 0;
+    }
+  }
+}
+
+INLINE uint64_t
+refer_narrow (struct lz4_work *w, unsigned k)
+{
+  uint64_t mask = 0;
+  uint32_t h, old;
+  unsigned i;
+  bool ok;
+
+  for (i = 64 * k; i < 64 * (k + 1); i++) {
+    h = get32 (w->page + 4 * i - 1) * LZ4_NARROW_MUL;
+    ok = exchange (w->narrow, h, i, &old);
+    if (w->words[i] == UINT32_MAX)
+      w->words[i] = old & LZ4_NUMBER;
+    mask |= (uint64_t) ok << i % 64;
+  }
+  return mask;
+}
+
+unsigned
+tz_lz4_encode_scalar (struct lz4_work *work, uint8_t *dst,
+                      unsigned narrow_below)
+{
+  return encode (work, dst, narrow_below);
+}
+
+static tz_lz4_encode_fn *
+best (const char **name)
+{
+  unsigned cpu = tz_cpu ();
+
+#if defined(__x86_64__)
+  *name = "avx2";
+  if (cpu & TZ_CPU_AVX2)
+    return tz_lz4_encode_avx2;
+#elif defined(__aarch64__)
+  *name = "neon";
+  if (cpu & TZ_CPU_NEON)
+    return tz_lz4_encode_neon;
+#endif
+  (void) cpu;
+  *name = "scalar";
+  return tz_lz4_encode_scalar;
+}
+
+/* Any thread may be the first, and several at once. */
+static unsigned encode_first (struct lz4_work *work, uint8_t *dst,
+                              unsigned narrow_below);
+static _Atomic (tz_lz4_encode_fn *) encoder = encode_first;
+
+static unsigned
+encode_first (struct lz4_work *work, uint8_t *dst, unsigned narrow_below)
+{
+  const char *name;
+  tz_lz4_encode_fn *fn = best (&name);
+
+  atomic_store_explicit (&encoder, fn, memory_order_relaxed);
+  return fn (work, dst, narrow_below);
+}
+
+static int
+lz4_encode (void *scratch, const uint8_t *page, uint8_t *dst, int level)
+{
+  /* Level 3 looks for narrow references everywhere. */
+  static const uint8_t narrow_below[] = { 20, 20, 40, 65 };
+  struct lz4_work *work = scratch;
+  unsigned n;
+
+  memcpy (work->page, page, TZ_PAGE);
+  n = atomic_load_explicit (&encoder, memory_order_relaxed) (
+      work, dst, narrow_below[level]);
+  return n < TZ_PAGE ? (int) n : 0;
+}
 
 static size_t
 scratch_size (int level)
 {
   (void) level;
-  return sizeof (uint16_t) << HASH_BITS;
+  return sizeof (struct lz4_work);
 }
 
-/* Lengths over 14 go on in bytes of 255 and a last one below. */
-static uint8_t *
-put_length (uint8_t *op, unsigned n)
-{
-  for (; n >= 255; n -= 255)
-    *op++ = 255;
-  *op++ = n;
-  return op;
-}
-
-/* A sequence; match_len 0 stands for the last one, which has no match. */
-static uint8_t *
-put_sequence (uint8_t *op, const uint8_t *literals, unsigned n,
-              unsigned offset, unsigned match_len)
-{
-  unsigned m = match_len ? match_len - MIN_MATCH : 0;
-
-  *op++ = (n < 15 ? n : 15) << 4 | (m < 15 ? m : 15);
-  if (n >= 15)
-    op = put_length (op, n - 15);
-  memcpy (op, literals, n);
-  op += n;
-  if (match_len == 0)
-    return op;
-  put16 (op, offset);
-  op += 2;
-  if (m >= 15)
-    op = put_length (op, m - 15);
-  return op;
-}
-
-static unsigned
-match_length (const uint8_t *page, unsigned a, unsigned b)
-{
-  unsigned n = 0;
-
-  while (b + n < TZ_PAGE - END_LITERALS && page[a + n] == page[b + n])
-    n++;
-  return n;
-}
-
-static int
-encode (void *scratch, const uint8_t *page, uint8_t *dst, int level)
-{
-  uint16_t *table = scratch;
-  uint8_t *op = dst;
-  unsigned pos = 1, anchor = 0, cand, h, n;
-  uint32_t w;
-
-  (void) level;
-  memset (table, 0, sizeof *table << HASH_BITS);
-  while (pos <= TZ_PAGE - LAST_START) {
-    w = get32 (page + pos);
-    h = w * 2654435761u >> (32 - HASH_BITS);
-    cand = table[h];
-    table[h] = pos;
-    if (cand >= pos || get32 (page + cand) != w) {
-      pos += 1 + ((pos - anchor) >> 6);
-      continue;
-    }
-    while (pos > anchor && cand > 0 && page[pos - 1] == page[cand - 1])
-      pos--, cand--;
-    n = match_length (page, cand, pos);
-    op = put_sequence (op, page + anchor, pos - anchor, pos - cand, n);
-    pos += n;
-    anchor = pos;
-  }
-  op = put_sequence (op, page + anchor, TZ_PAGE - anchor, 0, 0);
-  return op - dst < TZ_PAGE ? op - dst : 0;
-}
-
-/* Read the rest of a length; it stops growing once it is too long for a page.
- * Bytes after the end may be read: the caller sees that ip is past it.
+/* The rest of a length.  It may read one byte after the end: then ip is past
+ * it, as the caller sees.
  */
 static inline const uint8_t *
 get_length (const uint8_t *ip, const uint8_t *end, size_t *n)
@@ -105,36 +155,51 @@ get_length (const uint8_t *ip, const uint8_t *end, size_t *n)
   return ip;
 }
 
-/* Copy n bytes; up to 15 bytes after them may be overwritten if wild. */
+/* Copy n bytes, and none but these. */
 static inline void
-copy_literals (uint8_t *op, const uint8_t *ip, size_t n, bool wild)
+copy_exactly (uint8_t *op, const uint8_t *from, size_t n)
 {
-  size_t i;
-
-  if (!wild) {
-    memcpy (op, ip, n);
-    return;
-  }
-  for (i = 0; i < n; i += 16)
-    memcpy (op + i, ip + i, 16);
+  for (; n >= 8; n -= 8, op += 8, from += 8)
+    memcpy (op, from, 8);
+  for (; n > 0; n--)
+    *op++ = *from++;
 }
 
-/* Copy n bytes from offset bytes before op, which they may reach; up to 31
- * bytes after them may be overwritten if wild.
+/* A match of a short distance repeats a pattern.  For each distance: a factor
+ * that makes eight bytes of it, and how far to go to write them again.
  */
-static inline void
-copy_match (uint8_t *op, size_t offset, size_t n, bool wild)
-{
-  const uint8_t *from = op - offset;
-  size_t i;
+static const uint64_t repeat[9]
+    = { 0, 0x0101010101010101, 0x0001000100010001, 0x0001000001000001,
+        0x0000000100000001, 0x0000010000000001, 0x0001000000000001,
+        0x0100000000000001, 1 };
+static const uint8_t period[9] = { 0, 8, 8, 6, 8, 5, 6, 7, 8 };
 
-  if (!wild || offset < 8) {
-    for (i = 0; i < n; i++)
-      op[i] = from[i];
-    return;
+static inline uint64_t
+pattern (const uint8_t *from, size_t offset)
+{
+  return (get64 (from) & UINT64_MAX >> (64 - 8 * offset)) * repeat[offset];
+}
+
+/* Copy a match; up to LZ4_WILD bytes after op are overwritten beyond it. */
+#define LZ4_WILD 32
+
+static inline void
+copy_match (uint8_t *op, size_t offset, size_t n)
+{
+  const uint8_t *from = op - offset, *end = op + n;
+  uint64_t v;
+
+  if (UNLIKELY (offset <= 8)) {
+    v = pattern (from, offset);
+    for (; op < end; op += period[offset])
+      put64 (op, v);
   }
-  for (i = 0; i < n; i += 8)
-    memcpy (op + i, from + i, 8);
+  else if (offset < 16)
+    for (; op < end; op += 8, from += 8)
+      memcpy (op, from, 8);
+  else
+    for (; op < end; op += 16, from += 16)
+      memcpy (op, from, 16);
 }
 
 static int
@@ -142,41 +207,65 @@ decode (void *scratch, const uint8_t *blob, size_t len, uint8_t *page)
 {
   const uint8_t *ip = blob, *const end = blob + len;
   uint8_t *op = page, *const op_end = page + TZ_PAGE;
-  size_t n, offset;
+  /* Up to here a sequence of short lengths needs no test of room. */
+  uint8_t *const op_wild = op_end - (14 + 18 + LZ4_WILD);
+  size_t n, m, offset;
   unsigned token;
 
   (void) scratch;
-  while (ip < end) {
+  do {
     token = *ip++;
     n = token >> 4;
-    if (n == 15)
-      ip = get_length (ip, end, &n);
-    if (ip > end || n > (size_t) (end - ip) || n > (size_t) (op_end - op))
-      return -EBADMSG;
-    copy_literals (op, ip, n, op_end - op >= (ptrdiff_t) n + 16);
-    ip += n;
+    if (n < 15 && op <= op_wild)
+      memcpy (op, ip, 16);
+    else {
+      if (n == 15)
+        ip = get_length (ip, end, &n);
+      if (ip > end || n > (size_t) (end - ip) || n > (size_t) (op_end - op))
+        return -EBADMSG;
+      copy_exactly (op, ip, n);
+    }
     op += n;
-    if (ip == end)
-      return op == op_end ? 0 : -EBADMSG;
+    ip += n;
+    if (UNLIKELY (ip >= end))
+      break;
     offset = get16 (ip);
     ip += 2;
-    n = token & 15;
-    if (n == 15)
-      ip = get_length (ip, end, &n);
-    n += MIN_MATCH;
-    if (ip >= end || offset - 1 >= (size_t) (op - page)
-        || n > (size_t) (op_end - op))
+    if (UNLIKELY (offset - 1 >= (size_t) (op - page)))
       return -EBADMSG;
-    copy_match (op, offset, n, op_end - op >= (ptrdiff_t) n + 16);
-    op += n;
-  }
-  return -EBADMSG;
+    m = (token & 15) + MIN_MATCH;
+    if (m < 15 + MIN_MATCH && op <= op_wild) {
+      if (offset >= 8) {
+        memcpy (op, op - offset, 8);
+        memcpy (op + 8, op - offset + 8, 8);
+        memcpy (op + 16, op - offset + 16, 2);
+      }
+      else
+        copy_match (op, offset, 18);
+    }
+    else {
+      if (m == 15 + MIN_MATCH)
+        ip = get_length (ip, end, &m);
+      if (m > (size_t) (op_end - op))
+        return -EBADMSG;
+      if ((size_t) (op_end - op) >= m + LZ4_WILD)
+        copy_match (op, offset, m);
+      else
+        for (n = 0; n < m; n++)
+          op[n] = op[n - offset];
+    }
+    op += m;
+  } while (ip < end);
+  return ip == end && op == op_end && n != SIZE_MAX ? 0 : -EBADMSG;
 }
 
 static const char *
 isa (void)
 {
-  return "scalar";
+  const char *name;
+
+  best (&name);
+  return name;
 }
 
 const struct tz_codec_ops tz_lz4_ops = {
@@ -185,7 +274,7 @@ const struct tz_codec_ops tz_lz4_ops = {
   .max_level = 3,
   .default_level = 2,
   .scratch_size = scratch_size,
-  .encode = encode,
+  .encode = lz4_encode,
   .decode = decode,
   .isa = isa,
 };

@@ -10,9 +10,9 @@
 #include "codec/bytes.h"
 #include "codec/ld64.h"
 
-#define TARGET                                                                \
-  __attribute__ ((target ("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,"    \
-                          "avx512vbmi2,avx512bitalg,avx512vpopcntdq,bmi,"     \
+#define TARGET                                                                 \
+  __attribute__ ((target ("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,"     \
+                          "avx512vbmi2,avx512bitalg,avx512vpopcntdq,bmi,"      \
                           "bmi2,popcnt")))
 #define PRIMITIVE static inline __attribute__ ((always_inline)) TARGET
 
@@ -34,25 +34,25 @@ nonzero (const uint8_t *a)
 PRIMITIVE unsigned
 popcount (uint64_t x)
 {
-  return (unsigned) _mm_popcnt_u64 (x);
+  return (unsigned)_mm_popcnt_u64 (x);
 }
 
 PRIMITIVE unsigned
 count_equal (const uint8_t *a, const uint8_t *b)
 {
-  return popcount (_mm512_cmpeq_epi8_mask (_mm512_loadu_si512 (a),
-                                           _mm512_loadu_si512 (b)));
+  return popcount (
+      _mm512_cmpeq_epi8_mask (_mm512_loadu_si512 (a), _mm512_loadu_si512 (b)));
 }
 
 PRIMITIVE void
 hash_vector (__m512i v, uint16_t h[8])
 {
-  const __m512i k = _mm512_set1_epi64 ((uint64_t) LD64_K2 << 32 | LD64_K1);
+  const __m512i k = _mm512_set1_epi64 ((uint64_t)LD64_K2 << 32 | LD64_K1);
 
   v = _mm512_mullo_epi32 (v, k);
   v = _mm512_add_epi32 (v, _mm512_slli_epi64 (v, 32));
   v = _mm512_srli_epi64 (v, 64 - LD64_BITS);
-  _mm_storeu_si128 ((__m128i *) h, _mm512_cvtepi64_epi16 (v));
+  _mm_storeu_si128 ((__m128i *)h, _mm512_cvtepi64_epi16 (v));
 }
 
 PRIMITIVE void
@@ -88,7 +88,8 @@ emit (const struct ld64_scratch *s, const uint8_t *page, uint8_t *dst,
   }
   v = _mm512_loadu_si512 (flag);
   v = _mm512_maskz_compress_epi8 (lines, v);
-  _mm512_mask_storeu_epi8 (flags, _bzhi_u64 (~0ull, (unsigned) popcount (lines)), v);
+  _mm512_mask_storeu_epi8 (flags, _bzhi_u64 (~0ull, (unsigned)popcount (lines)),
+                           v);
   if (p - dst + _mm512_reduce_add_epi64 (n) >= TZ_PAGE)
     return 0;
   for (k = 0; k < LD64_LINES; k++) {
@@ -97,7 +98,7 @@ emit (const struct ld64_scratch *s, const uint8_t *page, uint8_t *dst,
     _mm512_storeu_si512 (p, v);
     p += popcount (s->mask[k]);
   }
-  return (int) (p - dst);
+  return (int)(p - dst);
 }
 
 TARGET static int
@@ -145,11 +146,11 @@ INLINE int
 unpack_refs (const uint8_t *p, uint64_t named, uint16_t ref[LD64_LINES])
 {
   const __m512i step = _mm512_set_epi16 (
-    1984, 1920, 1856, 1792, 1728, 1664, 1600, 1536, 1472, 1408, 1344, 1280,
-    1216, 1152, 1088, 1024, 960, 896, 832, 768, 704, 640, 576, 512, 448, 384,
-    320, 256, 192, 128, 64, 0);
+      1984, 1920, 1856, 1792, 1728, 1664, 1600, 1536, 1472, 1408, 1344, 1280,
+      1216, 1152, 1088, 1024, 960, 896, 832, 768, 704, 640, 576, 512, 448, 384,
+      320, 256, 192, 128, 64, 0);
   __m512i v, last = _mm512_sub_epi16 (step, _mm512_set1_epi16 (64));
-  uint32_t lo = (uint32_t) named, hi = (uint32_t) (named >> 32), bad;
+  uint32_t lo = (uint32_t)named, hi = (uint32_t)(named >> 32), bad;
 
   v = _mm512_maskz_expand_epi16 (lo, _mm512_loadu_si512 (p));
   _mm512_storeu_si512 (ref, v);
