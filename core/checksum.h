@@ -24,8 +24,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Check len bytes, 1 … TZ_PAGE; p is aligned to 16.  TZ_BLOB_SLACK bytes after
- * them may be read; they do not matter.
+/* Check len bytes, 1 … TZ_PAGE.  Unless they are a whole page, TZ_BLOB_SLACK
+ * bytes after them may be read; they do not matter.
  */
 uint32_t tz_checksum (const uint8_t *p, size_t len, uint64_t seed);
 

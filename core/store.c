@@ -135,7 +135,9 @@ encode_page (struct tz_store *s, struct stream *st, const uint8_t *buf,
   return TZ_RAW;
 }
 
-/* Put the blob into a run: the word for it, or 0 and an error. */
+/* Put the blob, which TZ_BLOB_SLACK readable bytes follow unless it is a whole
+ * page, into a run: the word for it, or 0 and an error.
+ */
 static uint64_t
 place_blob (struct tz_store *s, uint64_t page, unsigned codec,
             const uint8_t *blob, unsigned len, int *err)
@@ -151,8 +153,9 @@ place_blob (struct tz_store *s, uint64_t page, unsigned codec,
   }
   p = run_address (&s->region, run);
   memcpy (p, blob, len);
+  /* Of the original, which is in the cache. */
   if (s->params.checksum)
-    put32 (p + len, blob_checksum (p, codec, len, page));
+    put32 (p + len, blob_checksum (blob, codec, len, page));
   return w | (uint64_t) run << WORD_RUN_SHIFT;
 }
 
@@ -161,7 +164,6 @@ static uint64_t
 store_page (struct tz_store *s, struct stream *st, uint64_t page,
             const uint8_t *buf, int *err)
 {
-  uint8_t pattern_blob[sizeof (uint64_t)];
   const uint8_t *blob;
   uint64_t pattern, w;
   unsigned len;
@@ -171,9 +173,8 @@ store_page (struct tz_store *s, struct stream *st, uint64_t page,
     w = same_word (pattern);
     if (w)
       return w;
-    put64 (pattern_blob, pattern);
-    return place_blob (s, page, TZ_SAME, pattern_blob, sizeof pattern_blob,
-                       err);
+    put64 (st->dst, pattern);
+    return place_blob (s, page, TZ_SAME, st->dst, sizeof pattern, err);
   }
   codec = encode_page (s, st, buf, &blob, &len);
   if (codec < 0) {
