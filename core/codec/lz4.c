@@ -155,18 +155,24 @@ get_length (const uint8_t *ip, const uint8_t *end, size_t *n)
   return ip;
 }
 
-/* Copy n bytes, and none but these. */
+/* Copy n bytes and touch no others; from is 8 bytes away or more. */
 static inline void
 copy_exactly (uint8_t *op, const uint8_t *from, size_t n)
 {
-  for (; n >= 8; n -= 8, op += 8, from += 8)
-    memcpy (op, from, 8);
-  for (; n > 0; n--)
-    *op++ = *from++;
+  size_t i;
+
+  if (n >= 8) {
+    for (i = 0; i < n - 8; i += 8)
+      memcpy (op + i, from + i, 8);
+    memcpy (op + n - 8, from + n - 8, 8);
+  }
+  else
+    for (i = 0; i < n; i++)
+      op[i] = from[i];
 }
 
-/* A match of a short distance repeats a pattern.  For each distance: a factor
- * that makes eight bytes of it, and how far to go to write them again.
+/* A match that reaches into itself repeats a pattern.  For each distance up to
+ * 8: a factor that makes 8 bytes of it, and how far on they fit again.
  */
 static const uint64_t repeat[9]
     = { 0, 0x0101010101010101, 0x0001000100010001, 0x0001000001000001,
@@ -180,8 +186,7 @@ pattern (const uint8_t *from, size_t offset)
   return (get64 (from) & UINT64_MAX >> (64 - 8 * offset)) * repeat[offset];
 }
 
-/* Copy a match; up to LZ4_WILD bytes after op are overwritten beyond it. */
-#define LZ4_WILD 32
+#define MATCH_SLACK 16 /* what copy_match may overwrite behind a match */
 
 static inline void
 copy_match (uint8_t *op, size_t offset, size_t n)
@@ -189,11 +194,9 @@ copy_match (uint8_t *op, size_t offset, size_t n)
   const uint8_t *from = op - offset, *end = op + n;
   uint64_t v;
 
-  if (UNLIKELY (offset <= 8)) {
-    v = pattern (from, offset);
-    for (; op < end; op += period[offset])
+  if (UNLIKELY (offset <= 8))
+    for (v = pattern (from, offset); op < end; op += period[offset])
       put64 (op, v);
-  }
   else if (offset < 16)
     for (; op < end; op += 8, from += 8)
       memcpy (op, from, 8);
@@ -202,21 +205,37 @@ copy_match (uint8_t *op, size_t offset, size_t n)
       memcpy (op, from, 16);
 }
 
+static void
+copy_match_exactly (uint8_t *op, size_t offset, size_t n)
+{
+  uint64_t v;
+
+  if (offset > 8) {
+    copy_exactly (op, op - offset, n);
+    return;
+  }
+  v = pattern (op - offset, offset);
+  for (; n >= 8; n -= period[offset], op += period[offset])
+    put64 (op, v);
+  for (; n > 0; n--, v >>= 8)
+    *op++ = v;
+}
+
 static int
 decode (void *scratch, const uint8_t *blob, size_t len, uint8_t *page)
 {
   const uint8_t *ip = blob, *const end = blob + len;
   uint8_t *op = page, *const op_end = page + TZ_PAGE;
-  /* Up to here a sequence of short lengths needs no test of room. */
-  uint8_t *const op_wild = op_end - (14 + 18 + LZ4_WILD);
-  size_t n, m, offset;
+  size_t n, offset;
   unsigned token;
 
   (void) scratch;
-  do {
+  for (;;) {
+    if (UNLIKELY (ip >= end))
+      return -EBADMSG;
     token = *ip++;
     n = token >> 4;
-    if (n < 15 && op <= op_wild)
+    if (n < 15 && op_end - op >= 16)
       memcpy (op, ip, 16);
     else {
       if (n == 15)
@@ -225,38 +244,38 @@ decode (void *scratch, const uint8_t *blob, size_t len, uint8_t *page)
         return -EBADMSG;
       copy_exactly (op, ip, n);
     }
-    op += n;
     ip += n;
+    op += n;
     if (UNLIKELY (ip >= end))
-      break;
+      return ip == end && op == op_end ? 0 : -EBADMSG;
     offset = get16 (ip);
     ip += 2;
     if (UNLIKELY (offset - 1 >= (size_t) (op - page)))
       return -EBADMSG;
-    m = (token & 15) + MIN_MATCH;
-    if (m < 15 + MIN_MATCH && op <= op_wild) {
+    n = token & 15;
+    if (n < 15 && op_end - op >= 14 + MIN_MATCH + MATCH_SLACK) {
+      n += MIN_MATCH;
       if (offset >= 8) {
         memcpy (op, op - offset, 8);
         memcpy (op + 8, op - offset + 8, 8);
         memcpy (op + 16, op - offset + 16, 2);
       }
       else
-        copy_match (op, offset, 18);
+        copy_match (op, offset, n);
     }
     else {
-      if (m == 15 + MIN_MATCH)
-        ip = get_length (ip, end, &m);
-      if (m > (size_t) (op_end - op))
+      if (n == 15)
+        ip = get_length (ip, end, &n);
+      n += MIN_MATCH;
+      if (n > (size_t) (op_end - op))
         return -EBADMSG;
-      if ((size_t) (op_end - op) >= m + LZ4_WILD)
-        copy_match (op, offset, m);
+      if ((size_t) (op_end - op) - n >= MATCH_SLACK)
+        copy_match (op, offset, n);
       else
-        for (n = 0; n < m; n++)
-          op[n] = op[n - offset];
+        copy_match_exactly (op, offset, n);
     }
-    op += m;
-  } while (ip < end);
-  return ip == end && op == op_end && n != SIZE_MAX ? 0 : -EBADMSG;
+    op += n;
+  }
 }
 
 static const char *
