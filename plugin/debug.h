@@ -2,22 +2,18 @@
 /* Flags that "nbdkit -D trueno-zram.NAME=N" sets.
  *
  * The server looks for a symbol made of the plugin's name, which has a dash
- * in it that no C name can hold.  So the symbol is given to the assembler:
- * gcc copies a label as it stands, which must then bring its own quotes, and
- * clang quotes it where it must.
+ * in it that no C name can hold; but the assembler takes any name in quotes.
+ * A label on the C declaration would not do: gcc copies it as it stands and
+ * clang quotes it, and with sanitizers gcc derives other names from it.
  */
 #ifndef DEBUG_H
 #define DEBUG_H
 
-#ifdef __clang__
-#define DEBUG_SYMBOL(name) "trueno-zram_debug_" #name
-#else
-#define DEBUG_SYMBOL(name) "\"trueno-zram_debug_" #name "\""
-#endif
-
 #define DEBUG_FLAG(name)                                                    \
-  extern int debug_##name __asm__ (DEBUG_SYMBOL (name))                     \
-      __attribute__ ((__visibility__ ("default")));                         \
-  int debug_##name
+  __attribute__ ((__used__)) int debug_##name;                              \
+  __asm__ (".globl \"trueno-zram_debug_" #name "\"\n"                       \
+           ".type \"trueno-zram_debug_" #name "\", %object\n"               \
+           ".size \"trueno-zram_debug_" #name "\", 4\n"                     \
+           ".set \"trueno-zram_debug_" #name "\", debug_" #name)
 
 #endif /* DEBUG_H */

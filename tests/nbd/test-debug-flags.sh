@@ -49,6 +49,6 @@ for cc in gcc clang; do
     $cc -I "$top_srcdir/plugin" -include debug.h -shared -fPIC -x c - \
         -Wl,--version-script="$top_srcdir/plugin/plugin.syms" \
         -o "$tmp/$cc.so"
-  nm -D "$tmp/$cc.so" | grep -Eq ' [BD] trueno-zram_debug_stats$' ||
+  nm -D "$tmp/$cc.so" | grep -E ' [BD] trueno-zram_debug_stats$' ||
     fail "$cc: $(nm -D "$tmp/$cc.so")"
 done
