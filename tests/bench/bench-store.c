@@ -53,7 +53,7 @@ static uint8_t *pages, *buf;
 static uint64_t bytes; /* of the file at hand */
 static uint32_t *order;
 
-static void
+static void __attribute__ ((noreturn))
 die (const char *what)
 {
   fprintf (stderr, "bench-store: %s: %s\n", what, strerror (errno));
