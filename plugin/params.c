@@ -15,6 +15,8 @@ struct tz_params params = {
   .fd = -1,
 };
 
+enum swap_mode swap = SWAP_NO;
+
 /* The level can be checked only when the codec is known. */
 static const char *level_given;
 
@@ -25,7 +27,9 @@ const char params_help[] =
   "level=<N>                  Level of the codec (default: its own).\n"
   "memory=<SIZE>              The most memory that the pages may take\n"
   "                           (default: no limit).\n"
-  "checksum=yes|no            Verify every page that is read (default yes).";
+  "checksum=yes|no            Verify every page that is read (default yes).\n"
+  "swap=no|yes|try            Serve as swap for this very machine: have and\n"
+  "                           lock all of memory at the start (default no).";
 
 static int
 refuse (const char *key, const char *value, const char *want)
@@ -85,6 +89,22 @@ set_checksum (const char *value)
   return 0;
 }
 
+static int
+set_swap (const char *value)
+{
+  int yes;
+
+  if (strcmp (value, "try") == 0) {
+    swap = SWAP_TRY;
+    return 0;
+  }
+  yes = nbdkit_parse_bool (value);
+  if (yes < 0)
+    return refuse ("swap", value, "swap must be yes, no or try");
+  swap = yes ? SWAP_YES : SWAP_NO;
+  return 0;
+}
+
 int
 params_set (const char *key, const char *value)
 {
@@ -96,12 +116,14 @@ params_set (const char *key, const char *value)
     return set_codec (value);
   if (strcmp (key, "checksum") == 0)
     return set_checksum (value);
+  if (strcmp (key, "swap") == 0)
+    return set_swap (value);
   if (strcmp (key, "level") == 0) {
     level_given = value;
     return 0;
   }
   nbdkit_error ("unknown parameter '%s': "
-                "there are size, codec, level, memory and checksum", key);
+                "there are size, codec, level, memory, checksum and swap", key);
   return -1;
 }
 
@@ -141,6 +163,13 @@ params_complete (void)
                   "such as size=8G");
     return -1;
   }
+  if (swap != SWAP_NO && params.memory == 0) {
+    nbdkit_error ("swap=%s needs memory: give the memory that the pages may "
+                  "take, such as memory=2G; all of it is taken at the start",
+                  swap == SWAP_YES ? "yes" : "try");
+    return -1;
+  }
+  params.prefault = swap != SWAP_NO;
   return set_level ();
 }
 

@@ -3,10 +3,12 @@
 #ifndef PARAMS_H
 #define PARAMS_H
 
+#include "swap.h"
 #include "tzram.h"
 
 /* What tz_open gets; valid after params_complete. */
 extern struct tz_params params;
+extern enum swap_mode swap;
 
 /* nbdkit's .config_help, .config, .config_complete and .dump_plugin. */
 extern const char params_help[];

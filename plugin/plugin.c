@@ -38,8 +38,9 @@ answer (const char *what, uint32_t count, uint64_t offset, int r)
   errno = -r;
   nbdkit_error ("%s of %" PRIu32 " bytes at %" PRIu64 ": %m%s", what, count,
                 offset,
-                r == -ENOSPC ? ": the compressed pages fill the memory" :
-                r == -EIO ? ": a page did not decode or verify" : "");
+                r == -ENOSPC ? ": the compressed pages fill the memory"
+                : r == -EIO  ? ": a page did not decode or verify"
+                             : "");
   nbdkit_set_error (-r);
   return -1;
 }
@@ -61,8 +62,11 @@ log_io (const char *what, uint32_t count, uint64_t offset, uint32_t flags)
 static int
 tzp_get_ready (void)
 {
-  int r = tz_open (&params, &store);
+  int r;
 
+  if (swap != SWAP_NO && swap_prepare (swap, params.memory) == -1)
+    return -1;
+  r = tz_open (&params, &store);
   if (r < 0) {
     errno = -r;
     nbdkit_error ("cannot set up a disk of %" PRIu64 " bytes: %m",
@@ -83,14 +87,20 @@ tzp_get_ready (void)
 static int
 tzp_after_fork (void)
 {
-  int r = tz_start (store);
+  int r;
 
+  if (swap_lock () == -1)
+    return -1;
+  r = tz_start (store);
   if (r < 0) {
     errno = -r;
-    nbdkit_error ("cannot start the upkeep thread: %m");
+    nbdkit_error (swap == SWAP_NO
+                      ? "cannot start the upkeep thread: %m"
+                      : "swap: the memory that memory= asks for is not "
+                        "to be had: %m");
     return -1;
   }
-  return 0;
+  return swap_finish (params.memory);
 }
 
 static void
@@ -202,6 +212,7 @@ static int
 tzp_pread (void *handle, void *buf, uint32_t count, uint64_t offset,
            uint32_t flags)
 {
+  swap_thread ();
   log_io ("read", count, offset, flags);
   return answer ("read", count, offset, tz_read (store, buf, count, offset));
 }
@@ -210,6 +221,7 @@ static int
 tzp_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset,
             uint32_t flags)
 {
+  swap_thread ();
   log_io ("write", count, offset, flags);
   return answer ("write", count, offset, tz_write (store, buf, count, offset));
 }

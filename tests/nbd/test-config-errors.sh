@@ -40,6 +40,13 @@ for v in maybe '' 2 crc32; do
   refused "checksum=$v: checksum must be yes or no" 1M checksum="$v"
 done
 
+for v in maybe '' 2 always; do
+  refused "swap=$v: swap must be yes, no or try" 1M swap="$v"
+done
+for v in yes try; do
+  refused "swap=$v needs memory: give the memory that the pages may take, such as memory=2G; all of it is taken at the start" 1M swap=$v
+done
+
 for v in 99 20 -8 junk '' 3x 99999999999; do
   refused "level=$v: codec=zstd has levels from -7 to 19 (default 1)" \
           1M codec=zstd level="$v"
@@ -60,7 +67,7 @@ for codec in auto ld64 lz4; do
     fail "codec=$codec level=99: $(cat "$tmp/err")"
 done
 
-unknown='there are size, codec, level, memory and checksum'
-for key in sizes Size SIZE allocator file swap level1; do
+unknown='there are size, codec, level, memory, checksum and swap'
+for key in sizes Size SIZE allocator file swaps level1; do
   refused "unknown parameter '$key': $unknown" 1M "$key=1"
 done

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# swap=yes has the memory and the priority it needs, and refuses to start
+# without; swap=try goes on.
+source "$(dirname "$0")/functions.sh"
+requires_root
+requires_no_sanitizer
+requires setpriv --version
+requires chrt -r 1 true
+
+status () { awk -v "n=$1:" '$1 == n { print $2 }' /proc/$pid/status; }
+
+start_nbdkit -v trueno-zram 1G memory=64M swap=yes
+nbd_script <<<'h.pread(1, 0)' # it answers when it is ready
+[ "$(status VmLck)" -ge 65536 ] || fail "the pool is not locked"
+[ "$(status VmRSS)" -ge 65536 ] || fail "the pool is not in memory"
+echo "beyond the pool: $(($(status VmRSS) - 65536)) KiB"
+[ "$(status VmRSS)" -le $((65536 + 16384)) ] || fail "more than 16 MiB beyond"
+chrt -p $pid | grep -q SCHED_RR || fail "no real-time priority"
+upkeep=$(find /proc/$pid/task -mindepth 1 -maxdepth 1 | sort -V | tail -n 1)
+chrt -p "${upkeep##*/}" | grep -q SCHED_OTHER || fail "upkeep has priority"
+grep -q 'swap: .* KiB locked' "$tmp/server.log" || fail "not logged"
+
+# Connected, and busy with the largest requests of a kernel client.
+nbd_script <<'END'
+data = random.Random(3).randbytes(131072)
+for i in range(64):
+    h.pwrite(data, i * 131072)
+assert h.pread(131072, 131072 * 63) == data
+END
+echo "after requests: $(($(status VmRSS) - 65536)) KiB"
+[ "$(status VmRSS)" -le $((65536 + 24576)) ] || fail "more than 24 MiB beyond"
+"$load" -n 20000 -w 2000 -z 16777216 -p $pid "$uri" >"$tmp/load" ||
+  fail "load failed"
+cat "$tmp/load"
+
+# refused WITHOUT WHAT ARG…: it does not start, and says what is missing.
+refused ()
+{
+  local without=$1 what=$2
+  shift 2
+  if setpriv --inh-caps="$without" --bounding-set="$without" \
+      "$nbdkit" -f -U - trueno-zram 1G memory=64M "$@" --run true \
+      2>"$tmp/err"; then
+    fail "it started with $without"
+  fi
+  cat "$tmp/err"
+  grep -q "$what" "$tmp/err" || fail "it does not say '$what'"
+}
+ulimit -r 0
+refused -sys_nice 'swap=yes: real-time scheduling is denied.*CAP_SYS_NICE' \
+  swap=yes
+ulimit -l 1024
+refused -ipc_lock 'swap=yes: the pool cannot be locked.*LimitMEMLOCK' swap=yes
+
+setpriv --inh-caps=-sys_nice,-ipc_lock --bounding-set=-sys_nice,-ipc_lock \
+  "$nbdkit" -f -U - trueno-zram 1G memory=64M swap=try --run true \
+  2>"$tmp/err" || fail "swap=try did not start: $(cat "$tmp/err")"
+grep -q 'swap=try: real-time scheduling is denied.*may hang' "$tmp/err" ||
+  fail "swap=try did not warn: $(cat "$tmp/err")"
