@@ -42,7 +42,8 @@ enum metric {
   LATENCY_50,
   LATENCY_99,
   SPEEDS, /* those above are measured once a round */
-  FULL = SPEEDS,
+  IDLE = SPEEDS,
+  FULL,
   REWRITTEN,
   TRIMMED,
   METRICS
@@ -60,6 +61,7 @@ static const struct {
   [READ] = { "128k-read", "MB/s", false, BIG, 8 },
   [LATENCY_50] = { "4k-read-p50", "us", false, 1, 1 },
   [LATENCY_99] = { "4k-read-p99", "us", false, 1, 1 },
+  [IDLE] = { "memory-idle", "MiB", false, 0, 0 },
   [FULL] = { "memory-full", "MiB", false, 0, 0 },
   [REWRITTEN] = { "memory-rewritten", "MiB", false, 0, 0 },
   [TRIMMED] = { "memory-trimmed", "MiB", false, 0, 0 },
@@ -495,6 +497,7 @@ run (void)
 
   for (i = 0; i < SERVERS; i++)
     start (&servers[i]);
+  measure_memory (IDLE);
   for (i = 0; i < SERVERS; i++) {
     sweep (&servers[i], true);
     sweep (&servers[i], false);
