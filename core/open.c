@@ -33,7 +33,7 @@ struct superblock {
   uint32_t first, end;  /* chunk numbers of the pool */
   uint32_t checksum;    /* 1: blobs carry one */
   uint32_t sum;         /* of this structure, with sum 0 */
-  uint8_t id[16];       /* of this store, random */
+  uint8_t id[TZ_ID_LEN]; /* of this store, random */
 };
 
 /* Address space for a pool without a limit: never more than the disk's pages
@@ -160,7 +160,7 @@ open_streams (struct tz_store *s)
 /* ---- Superblock ---- */
 
 static struct superblock *
-superblock (struct tz_store *s)
+superblock (const struct tz_store *s)
 {
   return (struct superblock *) s->region.base;
 }
@@ -243,6 +243,9 @@ open_region (struct tz_store *s)
       return err;
   }
   err = tz_region_open (&s->region, params->fd, len);
+  /* To touch a hole of a file that cannot grow would be fatal. */
+  if (err == 0 && params->fd != -1)
+    err = tz_region_populate (&s->region, 0, (size_t) first * TZ_CHUNK);
   if (err == 0 && params->attach)
     err = check_superblock (s, first, end);
   if (err == 0)
@@ -285,6 +288,12 @@ tz_open (const struct tz_params *params, struct tz_store **store)
   }
   *store = s;
   return 0;
+}
+
+const uint8_t *
+tz_id (const struct tz_store *s)
+{
+  return superblock (s)->id;
 }
 
 /* Have memory behind all that requests may touch. */

@@ -141,6 +141,9 @@ attach_leaf (struct table *t, uint64_t first, uint32_t leaf,
   uint64_t i, w;
   int err;
 
+  err = tz_region_populate (t->region, (size_t) leaf * TZ_CHUNK, TZ_CHUNK);
+  if (err)
+    return err;
   for (i = 0; i < LEAF_WORDS; i++) {
     /* Whoever held the lock is gone, and had not published anything. */
     w = atomic_load (&slot[i]) & ~(WORD_LOCK | WORD_WAITER);

@@ -85,6 +85,12 @@ int tz_open (const struct tz_params *params, struct tz_store **store);
  */
 int tz_start (struct tz_store *store);
 
+/* What tells this store from any other: random when it was made, and the same
+ * when it is found again in its file.
+ */
+#define TZ_ID_LEN 16
+const uint8_t *tz_id (const struct tz_store *store);
+
 /* Stop upkeep and free all memory (a file keeps its pages). */
 void tz_close (struct tz_store *store);
 

@@ -16,6 +16,7 @@ struct tz_params params = {
 };
 
 enum swap_mode swap = SWAP_NO;
+const char *store_path;
 
 /* The level can be checked only when the codec is known. */
 static const char *level_given;
@@ -29,7 +30,9 @@ const char params_help[] =
   "                           (default: no limit).\n"
   "checksum=yes|no            Verify every page that is read (default yes).\n"
   "swap=no|yes|try            Serve as swap for this very machine: have and\n"
-  "                           lock all of memory at the start (default no).";
+  "                           lock all of memory at the start (default no).\n"
+  "store=<FILE>               Keep the pages in a file on hugetlbfs or tmpfs,\n"
+  "                           for the next server to find.";
 
 static int
 refuse (const char *key, const char *value, const char *want)
@@ -118,12 +121,19 @@ params_set (const char *key, const char *value)
     return set_checksum (value);
   if (strcmp (key, "swap") == 0)
     return set_swap (value);
+  if (strcmp (key, "store") == 0) {
+    if (!*value)
+      return refuse ("store", value,
+                     "the name of a file on hugetlbfs or tmpfs is needed");
+    store_path = value;
+    return 0;
+  }
   if (strcmp (key, "level") == 0) {
     level_given = value;
     return 0;
   }
   nbdkit_error ("unknown parameter '%s': "
-                "there are size, codec, level, memory, checksum and swap", key);
+                "there are size, codec, level, memory, checksum, swap and store", key);
   return -1;
 }
 

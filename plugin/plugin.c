@@ -6,12 +6,14 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
 
 #include "debug.h"
 #include "params.h"
+#include "storefile.h"
 #include "tzram.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
@@ -25,7 +27,7 @@ DEBUG_FLAG (io);    /* a line a request */
 DEBUG_FLAG (stats); /* the statistics when the server ends */
 
 static struct tz_store *store;
-static char description[64];
+static char description[128];
 
 /* The one place where an error of the core becomes a message and an errno
  * for the client.
@@ -58,23 +60,55 @@ log_io (const char *what, uint32_t count, uint64_t offset, uint32_t flags)
              flags & NBDKIT_FLAG_REQ_ONE ? " req_one" : "");
 }
 
+/* What a client sees of the store.  The id tells it whether a server that it
+ * comes back to holds the pages it wrote.
+ */
+static void
+describe (void)
+{
+  const uint8_t *id = tz_id (store);
+  size_t n, i;
+
+  n = snprintf (description, sizeof description,
+                "trueno-zram: %s, %d-byte pages, id=",
+                tz_codec_name (params.codec), TZ_PAGE);
+  for (i = 0; i < TZ_ID_LEN; i++)
+    n += snprintf (description + n, sizeof description - n, "%02x", id[i]);
+}
+
+static int
+open_store (void)
+{
+  int r;
+
+  if (store_path) {
+    params.fd = storefile_open (store_path, &params.attach);
+    if (params.fd == -1)
+      return -1;
+  }
+  r = tz_open (&params, &store);
+  if (store_path)
+    close (params.fd); /* the store has its own */
+  if (r == 0)
+    return 0;
+  errno = -r;
+  if (store_path)
+    nbdkit_error ("store=%s: %s", store_path, storefile_error (r));
+  else
+    nbdkit_error ("cannot set up a disk of %" PRIu64 " bytes: %m",
+                  params.size);
+  return -1;
+}
+
 /* Before the fork: what is wrong is said to the user, not to the syslog. */
 static int
 tzp_get_ready (void)
 {
-  int r;
-
   if (swap != SWAP_NO && swap_prepare (swap, params.memory) == -1)
     return -1;
-  r = tz_open (&params, &store);
-  if (r < 0) {
-    errno = -r;
-    nbdkit_error ("cannot set up a disk of %" PRIu64 " bytes: %m",
-                  params.size);
+  if (open_store () == -1)
     return -1;
-  }
-  snprintf (description, sizeof description, "trueno-zram: %s, %d-byte pages",
-            tz_codec_name (params.codec), TZ_PAGE);
+  describe ();
   nbdkit_debug ("trueno-zram: size=%" PRIu64 " codec=%s level=%d"
                 " memory=%" PRIu64 "%s checksum=%s isa=%s cpu_features=%s",
                 params.size, tz_codec_name (params.codec), params.level,

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* store=FILE: the file that keeps the pages for the next server. */
+#ifndef STOREFILE_H
+#define STOREFILE_H
+
+#include <stdbool.h>
+
+/* Open or create the file, locked against other servers as long as any
+ * descriptor of it is open; attach: it holds something already.  The
+ * descriptor, or -1 after a message.
+ */
+int storefile_open (const char *path, bool *attach);
+
+/* What a negative errno of tz_open means for such a file, and what to do. */
+const char *storefile_error (int r);
+
+#endif /* STOREFILE_H */
