@@ -140,8 +140,8 @@ scratch_size (int level)
   return sizeof (struct lz4_work);
 }
 
-/* The rest of a length.  It may read one byte after the end: then ip is past
- * it, as the caller sees.
+/* The rest of a length.  It may read one byte after the end, as may all that
+ * reads a token or an offset: then ip is past it, which is found in the end.
  */
 static inline const uint8_t *
 get_length (const uint8_t *ip, const uint8_t *end, size_t *n)
@@ -153,22 +153,6 @@ get_length (const uint8_t *ip, const uint8_t *end, size_t *n)
     *n += b;
   } while (b == 255 && ip < end);
   return ip;
-}
-
-/* Copy n bytes and touch no others; from is 8 bytes away or more. */
-static inline void
-copy_exactly (uint8_t *op, const uint8_t *from, size_t n)
-{
-  size_t i;
-
-  if (n >= 8) {
-    for (i = 0; i < n - 8; i += 8)
-      memcpy (op + i, from + i, 8);
-    memcpy (op + n - 8, from + n - 8, 8);
-  }
-  else
-    for (i = 0; i < n; i++)
-      op[i] = from[i];
 }
 
 /* A match that reaches into itself repeats a pattern.  For each distance up to
@@ -186,96 +170,177 @@ pattern (const uint8_t *from, size_t offset)
   return (get64 (from) & UINT64_MAX >> (64 - 8 * offset)) * repeat[offset];
 }
 
-#define MATCH_SLACK 16 /* what copy_match may overwrite behind a match */
+/* Copy in steps of 32 bytes, so that most loops end after the first and the
+ * processor can foresee it.  Near matches go in parts of 8 bytes: to load what
+ * more than one store wrote takes long.
+ */
+#define COPY_SLACK 32 /* bytes that may be overwritten behind those */
 
 static inline void
-copy_match (uint8_t *op, size_t offset, size_t n)
+copy_far (uint8_t *op, const uint8_t *from, size_t n)
 {
-  const uint8_t *from = op - offset, *end = op + n;
-  uint64_t v;
+  const uint8_t *end = op + n;
 
-  if (UNLIKELY (offset <= 8))
-    for (v = pattern (from, offset); op < end; op += period[offset])
-      put64 (op, v);
-  else if (offset < 16)
-    for (; op < end; op += 8, from += 8)
-      memcpy (op, from, 8);
-  else
-    for (; op < end; op += 16, from += 16)
-      memcpy (op, from, 16);
+  do {
+    memcpy (op, from, 16);
+    memcpy (op + 16, from + 16, 16);
+    op += 32;
+    from += 32;
+  } while (op < end);
 }
 
-static void
-copy_match_exactly (uint8_t *op, size_t offset, size_t n)
+static inline void
+copy_near (uint8_t *op, const uint8_t *from, size_t n)
 {
+  const uint8_t *end = op + n;
+  int i;
+
+  do {
+    for (i = 0; i < 32; i += 8)
+      memcpy (op + i, from + i, 8);
+    op += 32;
+    from += 32;
+  } while (op < end);
+}
+
+static inline void
+copy_pattern (uint8_t *op, size_t offset, size_t n)
+{
+  uint64_t v = pattern (op - offset, offset);
+  const uint8_t *end = op + n;
+  size_t step = period[offset];
+
+  do {
+    put64 (op, v);
+    put64 (op + step, v);
+    put64 (op + 2 * step, v);
+    put64 (op + 3 * step, v);
+    op += 4 * step;
+  } while (op < end);
+}
+
+/* Copy a match and touch no byte behind it. */
+static void
+copy_exactly (uint8_t *op, size_t offset, size_t n)
+{
+  const uint8_t *from = op - offset;
   uint64_t v;
 
   if (offset > 8) {
-    copy_exactly (op, op - offset, n);
+    for (; n >= 8; n -= 8, op += 8, from += 8)
+      memcpy (op, from, 8);
+    for (; n > 0; n--)
+      *op++ = *from++;
     return;
   }
-  v = pattern (op - offset, offset);
+  v = pattern (from, offset);
   for (; n >= 8; n -= period[offset], op += period[offset])
     put64 (op, v);
   for (; n > 0; n--, v >>= 8)
     *op++ = v;
 }
 
+/* Decode from ip on what is left of a page, and tell right from wrong. */
+static int
+decode_rest (const uint8_t *ip, const uint8_t *end, uint8_t *op,
+             const uint8_t *page)
+{
+  const uint8_t *op_end = page + TZ_PAGE;
+  size_t n, offset;
+  unsigned token;
+
+  for (;;) {
+    token = *ip++;
+    n = token >> 4;
+    if (n == 15)
+      ip = get_length (ip, end, &n);
+    if (ip > end || n > (size_t) (end - ip) || n > (size_t) (op_end - op))
+      return -EBADMSG;
+    memcpy (op, ip, n);
+    ip += n;
+    op += n;
+    if (ip == end)
+      return op == op_end ? 0 : -EBADMSG;
+    offset = get16 (ip);
+    ip += 2;
+    n = token & 15;
+    if (n == 15)
+      ip = get_length (ip, end, &n);
+    n += MIN_MATCH;
+    if (ip >= end || offset - 1 >= (size_t) (op - page)
+        || n > (size_t) (op_end - op))
+      return -EBADMSG;
+    copy_exactly (op, offset, n);
+    op += n;
+  }
+}
+
+/* Copy a match of 19 bytes or more. */
+static inline void
+copy_long (uint8_t *op, size_t offset, size_t n, size_t room)
+{
+  if (UNLIKELY (n + COPY_SLACK > room))
+    copy_exactly (op, offset, n);
+  else if (offset >= 16)
+    copy_far (op, op - offset, n);
+  else if (offset > 8)
+    copy_near (op, op - offset, n);
+  else
+    copy_pattern (op, offset, n);
+}
+
+/* Most of a page is decoded here, with careless copies.  The loop ends well
+ * before the page does, so that short lengths need no test.
+ */
 static int
 decode (void *scratch, const uint8_t *blob, size_t len, uint8_t *page)
 {
-  const uint8_t *ip = blob, *const end = blob + len;
+  const uint8_t *ip = blob, *next, *const end = blob + len;
   uint8_t *op = page, *const op_end = page + TZ_PAGE;
   size_t n, offset;
   unsigned token;
 
   (void) scratch;
-  for (;;) {
-    if (UNLIKELY (ip >= end))
-      return -EBADMSG;
+  while (op_end - op >= 14 + COPY_SLACK) {
     token = *ip++;
     n = token >> 4;
-    if (n < 15 && op_end - op >= 16)
+    if (n < 15)
       memcpy (op, ip, 16);
     else {
-      if (n == 15)
-        ip = get_length (ip, end, &n);
-      if (ip > end || n > (size_t) (end - ip) || n > (size_t) (op_end - op))
-        return -EBADMSG;
-      copy_exactly (op, ip, n);
+      next = get_length (ip, end, &n);
+      if (next >= end || n >= (size_t) (end - next)
+          || n + COPY_SLACK > (size_t) (op_end - op))
+        return decode_rest (ip - 1, end, op, page);
+      ip = next;
+      copy_far (op, ip, n);
     }
     ip += n;
     op += n;
     if (UNLIKELY (ip >= end))
-      return ip == end && op == op_end ? 0 : -EBADMSG;
+      return -EBADMSG;
     offset = get16 (ip);
     ip += 2;
     if (UNLIKELY (offset - 1 >= (size_t) (op - page)))
       return -EBADMSG;
-    n = token & 15;
-    if (n < 15 && op_end - op >= 14 + MIN_MATCH + MATCH_SLACK) {
-      n += MIN_MATCH;
+    n = (token & 15) + MIN_MATCH;
+    if (n < 15 + MIN_MATCH) {
       if (offset >= 8) {
         memcpy (op, op - offset, 8);
         memcpy (op + 8, op - offset + 8, 8);
         memcpy (op + 16, op - offset + 16, 2);
       }
       else
-        copy_match (op, offset, n);
+        copy_pattern (op, offset, n);
     }
     else {
-      if (n == 15)
-        ip = get_length (ip, end, &n);
-      n += MIN_MATCH;
+      ip = get_length (ip, end, &n);
       if (n > (size_t) (op_end - op))
         return -EBADMSG;
-      if ((size_t) (op_end - op) - n >= MATCH_SLACK)
-        copy_match (op, offset, n);
-      else
-        copy_match_exactly (op, offset, n);
+      copy_long (op, offset, n, op_end - op);
     }
     op += n;
   }
+  return decode_rest (ip, end, op, page);
 }
 
 static const char *
