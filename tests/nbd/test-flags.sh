@@ -12,7 +12,7 @@ has ()
 }
 has 'export-size: 1234567'
 has 'export="":'
-has 'description: trueno-zram: auto, 4096-byte pages, id=[0-9a-f]\{32\}$'
+has 'description: trueno-zram: auto, 4096-byte pages, id=[0-9a-f]{32}$'
 has 'base:allocation$'
 has 'is_rotational: false'
 has 'is_read_only: false'
@@ -28,4 +28,4 @@ stop_nbdkit || fail "the server did not end well"
 start_nbdkit -r trueno-zram 1M codec=lz4
 nbdinfo "$uri" | tee "$tmp/info"
 has 'is_read_only: true'
-has 'description: trueno-zram: lz4, 4096-byte pages, id=[0-9a-f]\{32\}$'
+has 'description: trueno-zram: lz4, 4096-byte pages, id=[0-9a-f]{32}$'
