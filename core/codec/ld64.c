@@ -232,6 +232,10 @@ static const struct ld64_body scalar = {
 const struct ld64_body *const tz_ld64_bodies[] = {
 #if defined(__x86_64__)
   &tz_ld64_avx512,
+  &tz_ld64_avx2,
+  &tz_ld64_ssse3,
+#elif defined(__AARCH64EL__) && defined(__ARM_NEON)
+  &tz_ld64_neon,
 #endif
   &scalar, NULL
 };

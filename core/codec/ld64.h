@@ -45,6 +45,11 @@ struct ld64_body {
   int (*decode) (const uint8_t *blob, size_t len, uint8_t *page);
 };
 
+/* Orders for a shuffle of eight bytes, lowest byte first, that bring those
+ * whose bit is set together, and apart again.
+ */
+extern const uint64_t tz_ld64_compact[256], tz_ld64_expand[256];
+
 extern const struct ld64_body tz_ld64_avx512, tz_ld64_avx2, tz_ld64_ssse3,
     tz_ld64_neon;
 

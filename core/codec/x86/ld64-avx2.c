@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* LD64 with AVX2: two registers a line. */
+#if defined(__x86_64__)
+
+#include <errno.h>
+#include <immintrin.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "cpu.h"
+#include "codec/bytes.h"
+#include "codec/ld64.h"
+
+#define TARGET    __attribute__ ((target ("avx2,bmi,bmi2,popcnt,lzcnt")))
+#define PRIMITIVE static inline __attribute__ ((always_inline)) TARGET
+
+PRIMITIVE __m128i
+load (const void *p)
+{
+  return _mm_loadu_si128 (p);
+}
+
+PRIMITIVE __m128i
+load_half (const void *p)
+{
+  return _mm_loadl_epi64 (p);
+}
+
+/* Eight bytes at a, then eight at b. */
+PRIMITIVE __m128i
+load_halves (const void *a, const void *b)
+{
+  return _mm_castpd_si128 (
+    _mm_loadh_pd (_mm_castsi128_pd (load_half (a)), b));
+}
+
+PRIMITIVE __m256i
+load_long (const void *p)
+{
+  return _mm256_loadu_si256 (p);
+}
+
+PRIMITIVE unsigned
+popcount (uint64_t x)
+{
+  return (unsigned)_mm_popcnt_u64 (x);
+}
+
+PRIMITIVE uint64_t
+equal (const uint8_t *a, const uint8_t *b)
+{
+  __m256i v = _mm256_cmpeq_epi8 (load_long (a), load_long (b));
+  __m256i w = _mm256_cmpeq_epi8 (load_long (a + 32), load_long (b + 32));
+
+  return (uint64_t)(unsigned)_mm256_movemask_epi8 (w) << 32
+         | (unsigned)_mm256_movemask_epi8 (v);
+}
+
+PRIMITIVE unsigned
+count_equal (const uint8_t *a, const uint8_t *b)
+{
+  return popcount (equal (a, b));
+}
+
+PRIMITIVE uint64_t
+differing (const uint8_t *a, const uint8_t *b)
+{
+  return ~equal (a, b);
+}
+
+PRIMITIVE uint64_t
+nonzero (const uint8_t *a)
+{
+  const __m256i z = _mm256_setzero_si256 ();
+  __m256i v = _mm256_cmpeq_epi8 (load_long (a), z);
+  __m256i w = _mm256_cmpeq_epi8 (load_long (a + 32), z);
+
+  return ~((uint64_t)(unsigned)_mm256_movemask_epi8 (w) << 32
+           | (unsigned)_mm256_movemask_epi8 (v));
+}
+
+PRIMITIVE void
+hash_vectors (__m256i v, __m256i w, uint16_t h[8])
+{
+  const __m256i k
+    = _mm256_set1_epi64x ((int64_t)((uint64_t)LD64_K2 << 32 | LD64_K1));
+  __m128i x;
+
+  v = _mm256_mullo_epi32 (v, k);
+  w = _mm256_mullo_epi32 (w, k);
+  v = _mm256_hadd_epi32 (v, w); /* 0 1 4 5, 2 3 6 7 */
+  v = _mm256_srli_epi32 (v, 32 - LD64_BITS);
+  x = _mm_packs_epi32 (_mm256_castsi256_si128 (v),
+                       _mm256_extracti128_si256 (v, 1));
+  _mm_storeu_si128 ((__m128i *)h, _mm_shuffle_epi32 (x, 0xd8));
+}
+
+PRIMITIVE void
+hash_line (const uint8_t *a, uint16_t h[8])
+{
+  hash_vectors (load_long (a), load_long (a + 32), h);
+}
+
+PRIMITIVE void
+hash_part (const uint8_t *a, uint16_t h[8])
+{
+  __m256i w = _mm256_castsi128_si256 (load (a + 32));
+
+  w = _mm256_inserti128_si256 (w, load_half (a + 48), 1);
+  hash_vectors (load_long (a), w, h);
+}
+
+PRIMITIVE unsigned
+nonzero_parts (uint64_t x)
+{
+  __m128i v = _mm_cmpeq_epi8 (_mm_cvtsi64_si128 ((int64_t)x),
+                              _mm_setzero_si128 ());
+
+  return ~(unsigned)_mm_movemask_epi8 (v) & 0xff;
+}
+
+PRIMITIVE uint64_t
+shuffle (const uint8_t *p, const uint64_t *order)
+{
+  return (uint64_t)_mm_cvtsi128_si64 (
+    _mm_shuffle_epi8 (load_half (p), load_half (order)));
+}
+
+PRIMITIVE __m256i
+load_quarters (const void *a, const void *b, const void *c, const void *d)
+{
+  return _mm256_inserti128_si256 (_mm256_castsi128_si256 (load_halves (a, b)),
+                                  load_halves (c, d), 1);
+}
+
+PRIMITIVE void
+patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
+       const uint8_t masks[8], const uint8_t starts[8])
+{
+  const __m256i upper
+    = _mm256_set_epi64x (0x0808080808080808, 0, 0x0808080808080808, 0);
+  const uint64_t *orders = tz_ld64_expand;
+  __m256i order, v;
+  int i;
+
+  for (i = 0; i < 8; i += 4) {
+    v = load_quarters (literals + starts[i], literals + starts[i + 1],
+                       literals + starts[i + 2], literals + starts[i + 3]);
+    order = load_quarters (orders + masks[i], orders + masks[i + 1],
+                           orders + masks[i + 2], orders + masks[i + 3]);
+    v = _mm256_shuffle_epi8 (v, _mm256_or_si256 (order, upper));
+    v = _mm256_blendv_epi8 (v, load_long (ref + 8 * i), order);
+    _mm256_storeu_si256 ((__m256i *)(line + 8 * i), v);
+  }
+}
+
+#include "codec/ld64-choose.h"
+#include "codec/ld64-parts.h"
+
+const struct ld64_body tz_ld64_avx2 = {
+  .isa = "avx2",
+  .needs = TZ_CPU_AVX2,
+  .encode = { NULL, encode1, encode2 },
+  .decode = decode,
+};
+
+#endif
