@@ -226,7 +226,7 @@ copy_exactly (uint8_t *op, size_t offset, size_t n)
   const uint8_t *from = op - offset;
   uint64_t v;
 
-  if (offset > 8) {
+  if (offset > 8 || n < 8) { /* with less a pattern may lie past the page */
     for (; n >= 8; n -= 8, op += 8, from += 8)
       memcpy (op, from, 8);
     for (; n > 0; n--)

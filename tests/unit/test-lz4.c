@@ -218,6 +218,14 @@ known_answers (void)
   memset (bad, 255, sizeof bad);
   CHECK (decode (bad, sizeof bad, 255) == -EBADMSG);
 
+  /* The same page, whose last match is short and ends with it. */
+  memcpy (bad, run, 19);
+  bad[19] = run[19] + 1;
+  memcpy (bad + 20, "\0\1\0\0", 4);
+  CHECK (decode (bad, 24, 0) == 0);
+  for (i = 0; i < TZ_PAGE; i++)
+    CHECK (page[i] == 'x');
+
   /* A page of zeroes has one shortest block up to where its run starts. */
   memset (page, 0, TZ_PAGE);
   for (level = 1; level <= 3; level++) {
