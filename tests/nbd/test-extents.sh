@@ -66,3 +66,19 @@ while off < 8 * M:
 assert seen == [(4096, DATA), (4096, HOLE)] * (M // 1024), len(seen)
 END
 stop_nbdkit || fail "the server did not end well"
+
+# nbdkit cuts the answer itself where the client wants the first extent only;
+# what the plugin told it is in the log.
+start_nbdkit --filter=log trueno-zram 1M logfile="$tmp/log"
+nbd_script <<'END'
+h.pwrite(b"x" * 4096, 8192)
+h.pwrite(b"x" * 4096, 65536)
+h.block_status(1 << 20, 0, lambda *args: 0)
+h.block_status(1 << 20, 0, lambda *args: 0, nbd.CMD_FLAG_REQ_ONE)
+END
+stop_nbdkit || fail "the server did not end well"
+grep Extents "$tmp/log"
+grep -F 'extents=(0x0 0x2000 "hole,zero" 0x2000 0x1000 "" 0x3000 0xd000' \
+     "$tmp/log" || fail "not all extents"
+grep -F 'extents=(0x0 0x2000 "hole,zero") ' "$tmp/log" ||
+  fail "more than the first extent"

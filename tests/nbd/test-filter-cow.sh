@@ -6,6 +6,10 @@ source "$(dirname "$0")/functions.sh"
 requires nbdkit --filter=cow null --dump-plugin
 
 start_nbdkit -D trueno-zram.stats=1 --filter=cow trueno-zram 64M
+nbd_script <<'END'
+for i in range(64):
+    assert h.pread(1 << 20, i << 20) == bytes(1 << 20)
+END
 cat "$top_srcdir"/tests/data/*.pages >"$tmp/image"
 truncate -s 64M "$tmp/image"
 nbdcopy "$tmp/image" "$uri"
