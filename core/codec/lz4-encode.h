@@ -40,8 +40,8 @@
 #define INLINE static inline __attribute__ ((always_inline))
 #define UNLIKELY(cond) __builtin_expect (!!(cond), 0)
 
-/* How many bytes of p and c are equal from there on, up to LZ4_FORWARD, and
- * before there, up to LZ4_BACK.
+/* How many bytes of p and c are equal from there on, any number from
+ * LZ4_FORWARD on meaning at least these, and before there, up to LZ4_BACK.
  */
 struct span {
   unsigned forward, back;
@@ -93,7 +93,7 @@ extend (const uint8_t *page, unsigned p, unsigned c, unsigned limit)
     if (p >= limit)
       return limit;
     s = measure (page + p, page + c);
-  } while (s.forward == LZ4_FORWARD);
+  } while (s.forward >= LZ4_FORWARD);
   return p + s.forward;
 }
 
@@ -119,7 +119,7 @@ find (const struct lz4_work *w, struct cursor *u, unsigned last,
     c = 4 * w->words[i];
     s = measure (w->page + p, w->page + c);
     end = p + s.forward;
-    if (UNLIKELY (s.forward == LZ4_FORWARD))
+    if (UNLIKELY (s.forward >= LZ4_FORWARD))
       end = extend (w->page, p, c, limit);
     if (UNLIKELY (end > limit))
       end = limit;

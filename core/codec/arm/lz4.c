@@ -23,15 +23,13 @@ measure (const uint8_t *p, const uint8_t *c)
   struct span s;
 
   s.back = before ? __builtin_clzll (before) / 8 : 8;
-  for (s.forward = 0; s.forward < LZ4_FORWARD; s.forward += 16) {
+  for (s.forward = 0; s.forward < 64; s.forward += 16) {
     d = differ (p + s.forward, c + s.forward);
     if (d != 0) {
       s.forward += __builtin_ctzll (d) / 4;
       break;
     }
   }
-  if (s.forward > LZ4_FORWARD)
-    s.forward = LZ4_FORWARD;
   return s;
 }
 

@@ -32,7 +32,7 @@ measure (const uint8_t *p, const uint8_t *c)
                       | (uint64_t) equal (p + 24, c + 24) << 32);
   struct span s;
 
-  s.forward = _tzcnt_u64 (differ >> LZ4_BACK | 1ull << LZ4_FORWARD);
+  s.forward = _tzcnt_u64 (differ >> LZ4_BACK);
   s.back = _lzcnt_u32 ((unsigned) differ << 24 | 1u << 23);
   return s;
 }
@@ -49,26 +49,31 @@ put_entries (uint32_t *e, __m256i hash, unsigned first)
 }
 
 
+/* The empty statement keeps clang from folding shift and scale into a shift and
+ * a mask, one more step for each of thousands of words.
+ */
 #define TAKE(i, statement)                                                    \
-  s = table + (e[i] >> (32 - LZ4_HASH_BITS));                                 \
+  at = e[i] >> (32 - LZ4_HASH_BITS);                                          \
+  __asm__ ("" : "+r"(at));                                                    \
   statement;                                                                  \
-  *s = e[i]
+  table[at] = e[i]
 
 /* Put eight entries into the table, in order; what was there before. */
 TARGET INLINE __m256i
 exchange (uint32_t *table, const uint32_t *e)
 {
   __m128i a, b, c, d;
-  uint32_t *s;
+  size_t at;
 
-  TAKE (0, a = _mm_cvtsi32_si128 (*s));
-  TAKE (1, a = _mm_insert_epi32 (a, *s, 1));
-  TAKE (2, b = _mm_cvtsi32_si128 (*s));
-  TAKE (3, b = _mm_insert_epi32 (b, *s, 1));
-  TAKE (4, c = _mm_cvtsi32_si128 (*s));
-  TAKE (5, c = _mm_insert_epi32 (c, *s, 1));
-  TAKE (6, d = _mm_cvtsi32_si128 (*s));
-  TAKE (7, d = _mm_insert_epi32 (d, *s, 1));
+  __asm__ ("" : "+r"(table), "+r"(e)); /* short addresses */
+  TAKE (0, a = _mm_cvtsi32_si128 (table[at]));
+  TAKE (1, a = _mm_insert_epi32 (a, table[at], 1));
+  TAKE (2, b = _mm_cvtsi32_si128 (table[at]));
+  TAKE (3, b = _mm_insert_epi32 (b, table[at], 1));
+  TAKE (4, c = _mm_cvtsi32_si128 (table[at]));
+  TAKE (5, c = _mm_insert_epi32 (c, table[at], 1));
+  TAKE (6, d = _mm_cvtsi32_si128 (table[at]));
+  TAKE (7, d = _mm_insert_epi32 (d, table[at], 1));
   a = _mm_unpacklo_epi64 (a, b);
   return _mm256_inserti128_si256 (_mm256_castsi128_si256 (a),
                                   _mm_unpacklo_epi64 (c, d), 1);
