@@ -123,7 +123,7 @@ static int
 lz4_encode (void *scratch, const uint8_t *page, uint8_t *dst, int level)
 {
   /* Level 3 looks for narrow references everywhere. */
-  static const uint8_t narrow_below[] = { 20, 20, 40, 65 };
+  static const uint8_t narrow_below[] = { 24, 24, 40, 65 };
   struct lz4_work *work = scratch;
   unsigned n;
 
@@ -295,13 +295,14 @@ copy_long (uint8_t *op, size_t offset, size_t n, size_t room)
 static int
 decode (void *scratch, const uint8_t *blob, size_t len, uint8_t *page)
 {
-  const uint8_t *ip = blob, *next, *const end = blob + len;
+  const uint8_t *ip = blob, *next, *match, *const end = blob + len;
   uint8_t *op = page, *const op_end = page + TZ_PAGE;
+  uint8_t *const op_careful = op_end - (14 + COPY_SLACK);
   size_t n, offset;
   unsigned token;
 
   (void) scratch;
-  while (op_end - op >= 14 + COPY_SLACK) {
+  while (op <= op_careful) {
     token = *ip++;
     n = token >> 4;
     if (n < 15)
@@ -322,12 +323,13 @@ decode (void *scratch, const uint8_t *blob, size_t len, uint8_t *page)
     ip += 2;
     if (UNLIKELY (offset - 1 >= (size_t) (op - page)))
       return -EBADMSG;
+    match = op - offset;
     n = (token & 15) + MIN_MATCH;
     if (n < 15 + MIN_MATCH) {
       if (offset >= 8) {
-        memcpy (op, op - offset, 8);
-        memcpy (op + 8, op - offset + 8, 8);
-        memcpy (op + 16, op - offset + 16, 2);
+        memcpy (op, match, 8);
+        memcpy (op + 8, match + 8, 8);
+        memcpy (op + 16, match + 16, 2);
       }
       else
         copy_pattern (op, offset, n);
