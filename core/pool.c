@@ -302,6 +302,13 @@ shard_inherit (struct pool *p, struct shard *sh, unsigned n)
   return c != 0;
 }
 
+/* Not by plain index: gcc 12 forgets in there that the field is atomic. */
+static struct shard *
+shard_of (struct pool *p, const struct chunk *ch)
+{
+  return &p->shards[atomic_load_explicit (&ch->shard, memory_order_relaxed)];
+}
+
 /* Lock the shard that a chunk belongs to; it holds a run of the caller's, so it
  * has one, but may change it.
  */
@@ -311,9 +318,9 @@ shard_lock_of (struct pool *p, const struct chunk *ch)
   struct shard *sh;
 
   for (;;) {
-    sh = &p->shards[ch->shard];
+    sh = shard_of (p, ch);
     pthread_mutex_lock (&sh->lock);
-    if (likely (sh == &p->shards[ch->shard]))
+    if (likely (sh == shard_of (p, ch)))
       return sh;
     pthread_mutex_unlock (&sh->lock);
   }
@@ -632,7 +639,7 @@ tz_pool_mark (struct pool *p, uint64_t run, unsigned units)
   if (ch->state != SHARD || !flip_units (ch, at, units, true))
     return -EUCLEAN;
   ch->free -= units;
-  p->shards[ch->shard].units += units;
+  shard_of (p, ch)->units += units;
   return 0;
 }
 
@@ -645,7 +652,7 @@ tz_pool_settle (struct pool *p)
     count_populated (p);
     if (p->chunks[c].state == SHARD) {
       p->chunks[c].largest = largest_run (&p->chunks[c]);
-      shard_adopt (p, &p->shards[p->chunks[c].shard], c);
+      shard_adopt (p, shard_of (p, &p->chunks[c]), c);
     }
     else if (p->chunks[c].state == COLD)
       put_ready (p, c);

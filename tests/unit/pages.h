@@ -94,10 +94,15 @@ static inline void
 copies_page (uint8_t *page, uint64_t *rng, unsigned longest)
 {
   size_t i, n, off;
+  uint64_t any;
 
   for (i = 0; i < TZ_PAGE;) {
     n = 1 + rnd (rng) % longest;
-    off = i ? 1 + rnd (rng) % (rnd (rng) % 2 ? (i < 20 ? i : 20) : i) : 0;
+    off = 0;
+    if (i > 0) {
+      any = rnd (rng);
+      off = 1 + any % (rnd (rng) % 2 && i > 20 ? 20 : i);
+    }
     for (; n > 0 && i < TZ_PAGE; n--, i++)
       page[i] = off ? page[i - off] : (uint8_t) rnd (rng);
     for (n = rnd (rng) % longest; n > 0 && i < TZ_PAGE; n--, i++)
