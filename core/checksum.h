@@ -8,7 +8,8 @@
  * little-endian 16-bit numbers v.  a and b are 16 numbers modulo 2^32, zero
  * at first.  After each block, for j = 0 … 15
  *   a[j] += the sum over s = 0 … 3 of
- *           v[32 s + 2 j] key[32 s + 2 j] + v[32 s + 2 j + 1] key[32 s + 2 j + 1]
+ *             v[32 s + 2 j] key[32 s + 2 j]
+ *             + v[32 s + 2 j + 1] key[32 s + 2 j + 1]
  *   b[j] += a[j]
  * and when all are done, modulo 2^64,
  *   h = the sum over j of (a[j] ^ fold[j]) (b[j] ^ fold[16 + j])

@@ -15,9 +15,9 @@
  * Each chunk knows its largest free run, and a shard has a list of chunks for
  * each length of it.  To allocate n units take a chunk of the first list that
  * is not empty from the n-th on, so that the tightest chunk is filled first,
- * and there the smallest free run that will do.  One scan of 32 words finds that
- * run and the chunk's next largest.  Under random overwriting this keeps the
- * pool within some percent of the blobs without moving any of them.
+ * and there the smallest free run that will do.  One scan of 32 words finds
+ * that run and the chunk's next largest.  Under random overwriting this keeps
+ * the pool within some percent of the blobs without moving any of them.
  *
  * A thread uses the shard of the CPU it runs on.  A shard without a fitting run
  * takes over a chunk of one that has room to spare, before it takes a new one.

@@ -16,7 +16,7 @@
 
 #define TZ_PAGE      4096  /* bytes compressed as one unit */
 #define TZ_CHUNK     65536 /* bytes; the pool grows and shrinks by chunks */
-#define TZ_MEMORY_MIN (2 * TZ_CHUNK) /* bytes; one for blobs, one for the table */
+#define TZ_MEMORY_MIN (2 * TZ_CHUNK) /* bytes; for blobs and for the table */
 #define TZ_BLOCK_MAX (32u << 20) /* bytes; a good largest request */
 
 /* What a page may be stored as.  The numbers are stored in table words:
@@ -95,7 +95,8 @@ const uint8_t *tz_id (const struct tz_store *store);
 void tz_close (struct tz_store *store);
 
 /* -EINVAL: outside the disk.  -EIO: a page could not be decoded or failed
- * its checksum: the buffer's content is undefined there, nothing else is harmed.
+ * its checksum: the buffer's content is undefined there, nothing else is
+ * harmed.
  * A concurrent write to the same page is seen wholly or not at all.
  */
 int tz_read (struct tz_store *store, void *buf, uint64_t count,
@@ -132,7 +133,7 @@ int tz_extents (struct tz_store *store, uint64_t count, uint64_t offset,
  */
 struct tz_stats {
   uint64_t orig_data_size;   /* bytes of pages stored, same-filled included */
-  uint64_t compr_data_size;  /* bytes of blobs, without checksums and rounding */
+  uint64_t compr_data_size;  /* bytes of blobs, checksums and rounding aside */
   uint64_t mem_used_total;   /* bytes of memory in use, see below */
   uint64_t mem_limit;        /* bytes; 0: none */
   uint64_t mem_used_max;     /* bytes; the highest mem_used_total */

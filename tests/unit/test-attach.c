@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* A store in a file that outlives its process: found again after it was killed at any
- * moment, and refused if anything about it is not right.
+/* A store in a file that outlives its process: found again after it was killed
+ * at any moment, and refused if anything about it is not right.
  */
 #include <errno.h>
 #include <signal.h>

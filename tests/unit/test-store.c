@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* The store when things go wrong: a full pool, a failing codec, damaged blobs, no
- * memory; and what becomes of memory that is freed.
+/* The store when things go wrong: a full pool, a failing codec, damaged blobs,
+ * no memory; and what becomes of memory that is freed.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -526,7 +526,7 @@ test_no_allocation (enum tz_codec codec, unsigned requests)
   tz_close (s);
 }
 
-/* ---- A page is read as one of those that were written, never as a mixture --- */
+/* ---- A page is read as one of those written, never as a mixture ---- */
 
 #define SHARED 3 /* pages that all threads use */
 

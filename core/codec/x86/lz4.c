@@ -41,8 +41,8 @@ measure (const uint8_t *p, const uint8_t *c)
 TARGET INLINE void
 put_entries (uint32_t *e, __m256i hash, unsigned first)
 {
-  __m256i number = _mm256_add_epi32 (_mm256_set1_epi32 (first),
-                                     _mm256_setr_epi32 (0, 1, 2, 3, 4, 5, 6, 7));
+  const __m256i steps = _mm256_setr_epi32 (0, 1, 2, 3, 4, 5, 6, 7);
+  __m256i number = _mm256_add_epi32 (_mm256_set1_epi32 (first), steps);
 
   hash = _mm256_andnot_si256 (_mm256_set1_epi32 (LZ4_NUMBER), hash);
   store (e, _mm256_or_si256 (hash, number));
