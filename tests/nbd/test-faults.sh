@@ -14,7 +14,7 @@ head -c 4096 /dev/zero >"$tmp/counts"
 export COUNT_FILE=$tmp/counts
 LD_PRELOAD=$count start_nbdkit -D trueno-zram.stats=1 trueno-zram 256M
 
-"$load" -d 32 -z 134217728 -w 300000 -n 1000000 -p $pid -k "$tmp/counts" \
+"$load" -d 32 -z 134217728 -w 100000 -n 1000000 -p $pid -k "$tmp/counts" \
         "$uri" | tee "$tmp/out"
 stop_nbdkit || fail "the server did not end well"
 grep '^trueno-zram: ' "$tmp/server.log"
