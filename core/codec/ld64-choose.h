@@ -8,8 +8,7 @@
  * unsigned count_equal (const uint8_t *a, const uint8_t *b)
  *   how many bytes of two lines are equal
  * uint64_t differing (const uint8_t *a, const uint8_t *b)
- * uint64_t nonzero (const uint8_t *a)
- *   bit i: bytes i of two lines differ; byte i of a line is not zero
+ *   bit i: bytes i of two lines differ
  * void hash_line (const uint8_t *a, uint16_t h[8])
  *   the hashes of the eight bytes at a, a + 8 … a + 56
  * void hash_part (const uint8_t *a, uint16_t h[8])
@@ -110,7 +109,7 @@ search (struct ld64_scratch *s, const uint8_t *page, int level)
   unsigned at, k;
 
   for (k = 0, at = 0; k < LD64_LINES; k++, at += LD64_LINE) {
-    best.score = LD64_LINE + LD64_BONUS - popcount (nonzero (page + at));
+    best.score = count_equal (page + at, tz_ld64_zeroes) + LD64_BONUS;
     best.ref = LD64_ZERO;
     if (k > 0)
       best = better (best, count_equal (page + at, page + at - LD64_LINE),
@@ -139,7 +138,8 @@ INLINE uint8_t *
 choose (struct ld64_scratch *s, const uint8_t *page, uint8_t *dst, int level)
 {
   uint64_t a = 0, b, bit, mask;
-  unsigned at, k, ref, distance = LD64_LINE;
+  unsigned k, distance = LD64_LINE;
+  const uint8_t *line, *from;
   uint8_t *p = dst + LD64_HEADER;
 
   for (k = 0; k < 1 << LD64_BITS; k++)
@@ -148,31 +148,32 @@ choose (struct ld64_scratch *s, const uint8_t *page, uint8_t *dst, int level)
     hash_line (page + k * LD64_LINE, s->hash[k]);
   search (s, page, level);
 
-  s->mask[0] = nonzero (page); /* nothing before it */
-  b = s->mask[0] != 0;
+  mask = differing (page, tz_ld64_zeroes); /* nothing before it */
+  put64 (&s->mask[0], mask);
+  b = mask != 0;
   for (k = 1, bit = 2; k < LD64_LINES; k++, bit <<= 1) {
-    at = k * LD64_LINE;
-    ref = s->ref[k];
-    s->mask[k] = 0;
-    if (ref == LD64_ZERO && s->score[k] == LD64_LINE + LD64_BONUS)
+    line = page + k * LD64_LINE;
+    if (s->ref[k] == LD64_ZERO && s->score[k] == LD64_LINE + LD64_BONUS) {
+      put64 (&s->mask[k], 0);
       continue;
-    mask = differing (page + at, page + at - distance);
-    if (LD64_LINE + LD64_BONUS - popcount (mask) >= s->score[k]) {
+    }
+    from = line - distance;
+    if (count_equal (line, from) + LD64_BONUS >= s->score[k]) {
       a |= bit;
       b |= bit;
     }
-    else if (ref == LD64_ZERO) {
+    else if (s->ref[k] == LD64_ZERO) {
       b |= bit;
-      mask = nonzero (page + at);
+      from = tz_ld64_zeroes;
     }
     else {
       a |= bit;
-      put16 (p, (uint16_t)ref);
+      put16 (p, s->ref[k]);
       p += 2;
-      distance = at - ref;
-      mask = differing (page + at, page + ref);
+      from = page + s->ref[k];
+      distance = (unsigned)(line - from);
     }
-    s->mask[k] = mask;
+    put64 (&s->mask[k], differing (line, from));
   }
   put64 (dst, a);
   put64 (dst + 8, b);

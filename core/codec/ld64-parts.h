@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* LD64 where the instruction set shuffles bytes of a register but cannot
- * compress and expand them: the second half of the encoder, and the decoder.
+/* LD64 where nothing compresses and expands a whole line: the second half of the encoder, and the decoder.
  * A body includes this after ld64-choose.h and after it has defined
  *
  * unsigned nonzero_parts (uint64_t x)
  *   bit i: byte i of x is not zero
- * uint64_t shuffle (const uint8_t *p, const uint64_t *order)
- *   eight bytes, byte i the one of p[0 … 7] that byte i of order names; zero
- *   if that is 128 or more
+ * uint64_t compact (const uint8_t *p, unsigned bits)
+ *   those of eight bytes at p whose bit is set, then anything
+ * uint64_t expand (const uint8_t *p, unsigned bits)
+ *   the bytes at p at the places whose bit is set, zeroes elsewhere
  * void patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
  *             const uint8_t masks[8], const uint8_t starts[8])
  *   copy a line from ref, the bytes in masks[i] of part i from
@@ -38,10 +38,10 @@ emit_masks (const struct ld64_scratch *s, uint64_t lines, uint8_t *flags,
   uint64_t m;
 
   for (k = 0; k < LD64_LINES; k++, lines >>= 1) {
-    m = s->mask[k];
+    m = get64 (&s->mask[k]);
     n += popcount (m);
     f = (uint8_t)nonzero_parts (m);
-    put64 (p, shuffle ((const uint8_t *) &s->mask[k], &tz_ld64_compact[f]));
+    put64 (p, compact ((const uint8_t *)&s->mask[k], f));
     p += popcount (f);
     if (lines & 1)
       *flags++ = f;
@@ -64,10 +64,10 @@ emit (const struct ld64_scratch *s, const uint8_t *page, uint8_t *dst,
     return 0;
   for (k = 0; k < LD64_LINES; k++, page += LD64_LINE) {
     masks = (const uint8_t *) &s->mask[k];
-    starts = popcount_before (s->mask[k], &n);
+    starts = popcount_before (get64 (&s->mask[k]), &n);
     for (i = 0; i < 8; i++)
       put64 (p + (starts >> 8 * i & 0xff),
-             shuffle (page + 8 * i, &tz_ld64_compact[masks[i]]));
+             compact (page + 8 * i, masks[i]));
     p += n;
   }
   return (int) (p - dst);
@@ -101,14 +101,16 @@ unpack (const uint8_t *flags, const uint8_t *end, uint64_t lines,
 {
   const uint8_t *p = flags + popcount (lines);
   unsigned k, f, n, all = 0;
+  uint64_t m;
 
   for (k = 0; k < LD64_LINES; k++, lines >>= 1) {
     f = *flags & -(unsigned) (lines & 1);
     flags += lines & 1;
     if (p > end)
       return NULL;
-    u->mask[k] = shuffle (p, &tz_ld64_expand[f]);
-    u->starts[k] = popcount_before (u->mask[k], &n);
+    m = expand (p, f);
+    put64 (&u->mask[k], m);
+    put64 (&u->starts[k], popcount_before (m, &n));
     u->literals[k] = (uint8_t)n;
     p += popcount (f);
     all += n;
@@ -119,7 +121,6 @@ unpack (const uint8_t *flags, const uint8_t *end, uint64_t lines,
 TARGET static int
 decode (const uint8_t *blob, size_t len, uint8_t *page)
 {
-  static const uint8_t zeroes[LD64_LINE];
   const uint8_t *refs = blob + LD64_HEADER, *end = blob + len, *p, *from;
   unsigned k, at, distance = LD64_LINE;
   struct unpacked u;
@@ -143,7 +144,7 @@ decode (const uint8_t *blob, size_t len, uint8_t *page)
       distance = at - get16 (refs);
       refs += 2;
     }
-    from = a & 1 ? page + at - distance : zeroes;
+    from = a & 1 ? page + at - distance : tz_ld64_zeroes;
     patch (page + at, from, p, (const uint8_t *)&u.mask[k],
            (const uint8_t *)&u.starts[k]);
     p += u.literals[k];

@@ -50,6 +50,16 @@ struct ld64_body {
  */
 extern const uint64_t tz_ld64_compact[256], tz_ld64_expand[256];
 
+/* The same without a shuffle: all bytes whose bit is set, and those of them
+ * that move by one, two and four places.
+ */
+struct ld64_moves {
+  uint64_t all, by1, by2, by4;
+};
+extern const struct ld64_moves tz_ld64_moves[256];
+
+extern const uint8_t tz_ld64_zeroes[LD64_LINE];
+
 extern const struct ld64_body tz_ld64_avx512, tz_ld64_avx2, tz_ld64_ssse3,
     tz_ld64_neon;
 

@@ -53,14 +53,6 @@ differing (const uint8_t *a, const uint8_t *b)
                        vceqq_u8 (vld1q_u8 (a + 48), vld1q_u8 (b + 48)));
 }
 
-PRIMITIVE uint64_t
-nonzero (const uint8_t *a)
-{
-  return ~gather_bits (vceqzq_u8 (vld1q_u8 (a)), vceqzq_u8 (vld1q_u8 (a + 16)),
-                       vceqzq_u8 (vld1q_u8 (a + 32)),
-                       vceqzq_u8 (vld1q_u8 (a + 48)));
-}
-
 PRIMITIVE uint16x4_t
 hash_four (uint8x16_t v, uint8x16_t w)
 {
@@ -98,12 +90,24 @@ nonzero_parts (uint64_t x)
 }
 
 PRIMITIVE uint64_t
-shuffle (const uint8_t *p, const uint64_t *order)
+shuffle (const uint8_t *p, uint64_t order)
 {
   uint8x16_t v = vcombine_u8 (vld1_u8 (p), vdup_n_u8 (0));
 
   return vget_lane_u64 (
-    vreinterpret_u64_u8 (vqtbl1_u8 (v, vcreate_u8 (*order))), 0);
+    vreinterpret_u64_u8 (vqtbl1_u8 (v, vcreate_u8 (order))), 0);
+}
+
+PRIMITIVE uint64_t
+compact (const uint8_t *p, unsigned bits)
+{
+  return shuffle (p, tz_ld64_compact[bits]);
+}
+
+PRIMITIVE uint64_t
+expand (const uint8_t *p, unsigned bits)
+{
+  return shuffle (p, tz_ld64_expand[bits]);
 }
 
 PRIMITIVE void

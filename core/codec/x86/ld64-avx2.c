@@ -68,17 +68,6 @@ differing (const uint8_t *a, const uint8_t *b)
   return ~equal (a, b);
 }
 
-PRIMITIVE uint64_t
-nonzero (const uint8_t *a)
-{
-  const __m256i z = _mm256_setzero_si256 ();
-  __m256i v = _mm256_cmpeq_epi8 (load_long (a), z);
-  __m256i w = _mm256_cmpeq_epi8 (load_long (a + 32), z);
-
-  return ~((uint64_t)(unsigned)_mm256_movemask_epi8 (w) << 32
-           | (unsigned)_mm256_movemask_epi8 (v));
-}
-
 PRIMITIVE void
 hash_vectors (__m256i v, __m256i w, uint16_t h[8])
 {
@@ -120,10 +109,22 @@ nonzero_parts (uint64_t x)
 }
 
 PRIMITIVE uint64_t
-shuffle (const uint8_t *p, const uint64_t *order)
+shuffle (const uint8_t *p, uint64_t order)
 {
   return (uint64_t)_mm_cvtsi128_si64 (
-    _mm_shuffle_epi8 (load_half (p), load_half (order)));
+    _mm_shuffle_epi8 (load_half (p), _mm_cvtsi64_si128 ((int64_t)order)));
+}
+
+PRIMITIVE uint64_t
+compact (const uint8_t *p, unsigned bits)
+{
+  return shuffle (p, tz_ld64_compact[bits]);
+}
+
+PRIMITIVE uint64_t
+expand (const uint8_t *p, unsigned bits)
+{
+  return shuffle (p, tz_ld64_expand[bits]);
 }
 
 PRIMITIVE __m256i

@@ -23,14 +23,6 @@ differing (const uint8_t *a, const uint8_t *b)
                                   _mm512_loadu_si512 (b));
 }
 
-PRIMITIVE uint64_t
-nonzero (const uint8_t *a)
-{
-  __m512i v = _mm512_loadu_si512 (a);
-
-  return _mm512_test_epi8_mask (v, v);
-}
-
 PRIMITIVE unsigned
 popcount (uint64_t x)
 {
@@ -165,7 +157,6 @@ unpack_refs (const uint8_t *p, uint64_t named, uint16_t ref[LD64_LINES])
 TARGET static int
 decode (const uint8_t *blob, size_t len, uint8_t *page)
 {
-  static const uint8_t zeroes[LD64_LINE];
   const uint8_t *p = blob + LD64_HEADER, *end = blob + len, *from;
   uint64_t a, b, mask[LD64_LINES];
   uint16_t ref[LD64_LINES];
@@ -186,7 +177,7 @@ decode (const uint8_t *blob, size_t len, uint8_t *page)
   for (k = 0; k < LD64_LINES; k++, a >>= 1, b >>= 1) {
     distance = a & ~b & 1 ? k * LD64_LINE - ref[k] : distance;
     from = page + k * LD64_LINE - distance;
-    from = a & 1 ? from : zeroes;
+    from = a & 1 ? from : tz_ld64_zeroes;
     v = _mm512_mask_expand_epi8 (_mm512_loadu_si512 (from), mask[k],
                                  _mm512_loadu_si512 (p));
     p += popcount (mask[k]);

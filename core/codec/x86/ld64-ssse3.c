@@ -73,16 +73,6 @@ differing (const uint8_t *a, const uint8_t *b)
            | equal_quarter (load (a + 48), load (b + 48)) << 48);
 }
 
-PRIMITIVE uint64_t
-nonzero (const uint8_t *a)
-{
-  const __m128i z = _mm_setzero_si128 ();
-
-  return ~(equal_quarter (load (a), z) | equal_quarter (load (a + 16), z) << 16
-           | equal_quarter (load (a + 32), z) << 32
-           | equal_quarter (load (a + 48), z) << 48);
-}
-
 /* The hashes of two times two eight bytes, 32 bits each. */
 PRIMITIVE __m128i
 hash_four (__m128i v, __m128i w)
@@ -128,10 +118,22 @@ nonzero_parts (uint64_t x)
 }
 
 PRIMITIVE uint64_t
-shuffle (const uint8_t *p, const uint64_t *order)
+shuffle (const uint8_t *p, uint64_t order)
 {
   return (uint64_t)_mm_cvtsi128_si64 (
-    _mm_shuffle_epi8 (load_half (p), load_half (order)));
+    _mm_shuffle_epi8 (load_half (p), _mm_cvtsi64_si128 ((int64_t)order)));
+}
+
+PRIMITIVE uint64_t
+compact (const uint8_t *p, unsigned bits)
+{
+  return shuffle (p, tz_ld64_compact[bits]);
+}
+
+PRIMITIVE uint64_t
+expand (const uint8_t *p, unsigned bits)
+{
+  return shuffle (p, tz_ld64_expand[bits]);
 }
 
 PRIMITIVE void
