@@ -94,6 +94,9 @@ best (const char **name)
   *name = "avx2";
   if (cpu & TZ_CPU_AVX2)
     return tz_lz4_encode_avx2;
+  *name = "ssse3";
+  if (cpu & TZ_CPU_SSSE3)
+    return tz_lz4_encode_ssse3;
 #elif defined(__aarch64__)
   *name = "neon";
   if (cpu & TZ_CPU_NEON)

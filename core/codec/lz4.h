@@ -41,7 +41,7 @@ struct lz4_work {
  */
 typedef unsigned tz_lz4_encode_fn (struct lz4_work *work, uint8_t *dst,
                                    unsigned narrow_below);
-tz_lz4_encode_fn tz_lz4_encode_scalar, tz_lz4_encode_avx2,
-    tz_lz4_encode_neon;
+tz_lz4_encode_fn tz_lz4_encode_scalar, tz_lz4_encode_ssse3,
+    tz_lz4_encode_avx2, tz_lz4_encode_neon;
 
 #endif /* TZ_LZ4_H */

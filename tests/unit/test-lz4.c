@@ -113,6 +113,7 @@ bodies (const uint8_t *in)
   } body[] = {
     { 0, tz_lz4_encode_scalar },
 #if defined(__x86_64__)
+    { TZ_CPU_SSSE3, tz_lz4_encode_ssse3 },
     { TZ_CPU_AVX2, tz_lz4_encode_avx2 },
 #elif defined(__aarch64__)
     { TZ_CPU_NEON, tz_lz4_encode_neon },
