@@ -65,6 +65,7 @@ emit (const struct ld64_scratch *s, const uint8_t *page, uint8_t *dst,
   for (k = 0; k < LD64_LINES; k++, page += LD64_LINE) {
     masks = (const uint8_t *) &s->mask[k];
     starts = popcount_before (get64 (&s->mask[k]), &n);
+#pragma GCC unroll 8
     for (i = 0; i < 8; i++)
       put64 (p + (starts >> 8 * i & 0xff),
              compact (page + 8 * i, masks[i]));

@@ -43,6 +43,7 @@ differing (const uint8_t *a, const uint8_t *b)
   uint64_t m = 0;
   int i;
 
+#pragma GCC unroll 8
   for (i = 0; i < 8; i++)
     m |= (uint64_t)nonzero_parts (get64 (a + 8 * i) ^ get64 (b + 8 * i))
          << 8 * i;
@@ -146,6 +147,7 @@ patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
     memcpy (line, ref, LD64_LINE);
     return;
   }
+#pragma GCC unroll 8
   for (i = 0; i < 8; i++) {
     m = &tz_ld64_moves[masks[i]];
     x = get64 (ref + 8 * i);

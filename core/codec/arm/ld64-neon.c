@@ -120,6 +120,7 @@ patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
   uint8x16_t order, v;
   int i;
 
+#pragma GCC unroll 8
   for (i = 0; i < 8; i += 2) {
     v = vcombine_u8 (vld1_u8 (literals + starts[i]),
                      vld1_u8 (literals + starts[i + 1]));

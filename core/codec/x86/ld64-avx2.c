@@ -144,6 +144,7 @@ patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
   __m256i order, v;
   int i;
 
+#pragma GCC unroll 8
   for (i = 0; i < 8; i += 4) {
     v = load_quarters (literals + starts[i], literals + starts[i + 1],
                        literals + starts[i + 2], literals + starts[i + 3]);

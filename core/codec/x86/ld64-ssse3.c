@@ -144,6 +144,7 @@ patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
   __m128i order, v, keep;
   int i;
 
+#pragma GCC unroll 8
   for (i = 0; i < 8; i += 2) {
     v = load_halves (literals + starts[i], literals + starts[i + 1]);
     order = load_halves (&tz_ld64_expand[masks[i]],
