@@ -17,7 +17,12 @@ end_daemon ()
   return 1
 }
 cleanup_fn end_daemon
-threads=$(ls /proc/$pid/task | wc -l)
+# It is started after the pid file is written.
+for ((i = 0; i < 500; i++)); do
+  threads=$(ls /proc/$pid/task | wc -l)
+  if [ "$threads" -ge 2 ]; then break; fi
+  sleep 0.01
+done
 [ "$threads" -ge 2 ] || fail "no upkeep thread: $threads threads"
 
 uri="nbd+unix:///?socket=$sock"
