@@ -56,8 +56,8 @@ stripe (const uint8_t *p, unsigned s, uint32_t a[16])
             + (uint32_t) ((int16_t) get16 (p + 4 * j + 2) * key[2 * j + 1]);
 }
 
-static uint64_t
-sum_scalar (const uint8_t *p, size_t len)
+uint64_t
+tz_checksum_sum_scalar (const uint8_t *p, size_t len)
 {
   uint32_t a[16] = { 0 }, b[16] = { 0 };
   uint8_t last[64] = { 0 };
@@ -101,7 +101,7 @@ best (const char **name)
 #endif
   (void) cpu;
   *name = "scalar";
-  return sum_scalar;
+  return tz_checksum_sum_scalar;
 }
 
 /* Any thread may be the first, and several at once. */

@@ -35,8 +35,8 @@ const char *tz_checksum_isa (void);
 
 /* For the bodies, which work out the first h. */
 typedef uint64_t tz_checksum_sum_fn (const uint8_t *p, size_t len);
-tz_checksum_sum_fn tz_checksum_sum_avx512, tz_checksum_sum_avx2,
-    tz_checksum_sum_ssse3, tz_checksum_sum_neon;
+tz_checksum_sum_fn tz_checksum_sum_scalar, tz_checksum_sum_ssse3,
+    tz_checksum_sum_avx2, tz_checksum_sum_avx512, tz_checksum_sum_neon;
 
 extern const int16_t tz_checksum_key[128];
 extern const uint32_t tz_checksum_fold[32];

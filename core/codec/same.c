@@ -7,8 +7,8 @@
 #include "codec/codec.h"
 #include "codec/same.h"
 
-static bool
-rest_scalar (const uint8_t *page, uint64_t pattern)
+bool
+tz_same_rest_scalar (const uint8_t *page, uint64_t pattern)
 {
   uint64_t w[8], diff;
   size_t i, j;
@@ -45,7 +45,7 @@ best (const char **name)
 #endif
   (void) cpu;
   *name = "scalar";
-  return rest_scalar;
+  return tz_same_rest_scalar;
 }
 
 /* Any thread may be the first, and several at once. */

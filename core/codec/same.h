@@ -10,7 +10,7 @@
 
 /* True if the page is nothing but the pattern. */
 typedef bool tz_same_rest_fn (const uint8_t *page, uint64_t pattern);
-tz_same_rest_fn tz_same_rest_avx512, tz_same_rest_avx2, tz_same_rest_ssse3,
-    tz_same_rest_neon;
+tz_same_rest_fn tz_same_rest_scalar, tz_same_rest_ssse3, tz_same_rest_avx2,
+    tz_same_rest_avx512, tz_same_rest_neon;
 
 #endif /* TZ_SAME_H */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Pages of one pattern: found, and nothing else; filled from any phase. */
+#include "cpu.h"
 #include "codec/codec.h"
+#include "codec/same.h"
 #include "pages.h"
 
 static uint8_t *page;
@@ -29,6 +31,40 @@ one_page (const uint8_t *in)
     memset (page, 0xa5, TZ_PAGE);
     tz_same_fill (page, TZ_PAGE, pattern, 0);
     CHECK (memcmp (page, in, TZ_PAGE) == 0);
+  }
+}
+
+/* Every body sees every byte. */
+static void
+bodies (void)
+{
+  static const struct {
+    unsigned cpu;
+    tz_same_rest_fn *fn;
+  } body[] = {
+    { 0, tz_same_rest_scalar },
+#if defined(__x86_64__)
+    { TZ_CPU_SSSE3, tz_same_rest_ssse3 },
+    { TZ_CPU_AVX2, tz_same_rest_avx2 },
+    { TZ_CPU_AVX512, tz_same_rest_avx512 },
+#elif defined(__aarch64__)
+    { TZ_CPU_NEON, tz_same_rest_neon },
+#endif
+  };
+  const uint64_t pattern = 0x8001020304050607;
+  unsigned i, at;
+
+  tz_same_fill (page, TZ_PAGE, pattern, 0);
+  for (i = 0; i < sizeof body / sizeof body[0]; i++) {
+    if ((tz_cpu () & body[i].cpu) != body[i].cpu)
+      continue;
+    CHECK (body[i].fn (page, pattern));
+    CHECK (!body[i].fn (page, pattern ^ 1));
+    for (at = 0; at < TZ_PAGE; at++) {
+      page[at] ^= 1;
+      CHECK (!body[i].fn (page, pattern));
+      page[at] ^= 1;
+    }
   }
 }
 
@@ -82,6 +118,7 @@ main (int argc, char *argv[])
   (void) argc;
   page = guarded (TZ_PAGE);
   printf ("same: %s\n", tz_same_isa ());
+  bodies ();
   detect ();
   fill (0);
   fill (0x0102030405060708);
