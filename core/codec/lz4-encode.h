@@ -65,16 +65,20 @@ TARGET static void
 refer (struct lz4_work *w, unsigned narrow_below)
 {
   uint64_t wide[LZ4_WORDS / 64 + 1], narrow;
+  bool cleared = false;
   unsigned k;
 
   memset (w->wide, 255, sizeof w->wide);
-  memset (w->narrow, 255, sizeof w->narrow);
   refer_wide (w, wide);
   wide[LZ4_WORDS / 64] = 0;
   for (k = 0; k < LZ4_WORDS / 64; k++) {
     narrow = 0;
-    if (__builtin_popcountll (wide[k]) < (int) narrow_below)
+    if (__builtin_popcountll (wide[k]) < (int) narrow_below) {
+      if (!cleared)
+        memset (w->narrow, 255, sizeof w->narrow);
+      cleared = true;
       narrow = refer_narrow (w, k);
+    }
     narrow &= ~(wide[k] >> 1 | wide[k + 1] << 63);
     put64 (w->found + k, wide[k] | narrow);
   }
