@@ -133,7 +133,8 @@ params_set (const char *key, const char *value)
     return 0;
   }
   nbdkit_error ("unknown parameter '%s': "
-                "there are size, codec, level, memory, checksum, swap and store",
+                "there are size, codec, level, memory, checksum, swap and "
+                "store",
                 key);
   return -1;
 }

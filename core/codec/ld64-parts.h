@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* LD64 where nothing compresses and expands a whole line: the second half of the encoder, and the decoder.
+/* LD64 where nothing compresses and expands a whole line: the second half of
+ * the encoder, and the decoder.
  * A body includes this after ld64-choose.h and after it has defined
  *
  * unsigned nonzero_parts (uint64_t x)

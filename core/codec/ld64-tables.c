@@ -48,7 +48,7 @@ const uint64_t tz_ld64_expand[256] = { E7 (0ull) };
 #define ENTRY(m, d, all, v1, v2, v4) [m] = { all, v1, v2, v4 },
 #define M7(m, d, all, a, b, c)                                               \
   ENTRY (m, d + 1, all, a, b, c)                                              \
-  ENTRY (m + 128, d, all | BYTE (7), a | MOVE1 (7, d), b | MOVE2 (7, d),          \
+  ENTRY (m + 128, d, all | BYTE (7), a | MOVE1 (7, d), b | MOVE2 (7, d), \
       c | MOVE4 (7, d))
 #define M6(m, d, all, a, b, c)                                               \
   M7 (m, d + 1, all, a, b, c)                                              \

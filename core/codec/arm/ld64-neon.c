@@ -36,7 +36,8 @@ count_equal (const uint8_t *a, const uint8_t *b)
 PRIMITIVE uint64_t
 gather_bits (uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x16_t d)
 {
-  const uint8x16_t bit = vreinterpretq_u8_u64 (vdupq_n_u64 (0x8040201008040201));
+  const uint64x2_t bits = vdupq_n_u64 (0x8040201008040201);
+  const uint8x16_t bit = vreinterpretq_u8_u64 (bits);
 
   a = vpaddq_u8 (vandq_u8 (a, bit), vandq_u8 (b, bit));
   c = vpaddq_u8 (vandq_u8 (c, bit), vandq_u8 (d, bit));
