@@ -161,8 +161,10 @@ choose (struct ld64_scratch *s, const uint8_t *page, uint8_t *dst, int level)
     if (count_equal (line, from) + LD64_BONUS >= s->score[k]) {
       a |= bit;
       b |= bit;
+      put64 (&s->mask[k], differing (line, from)); /* often known by now */
+      continue;
     }
-    else if (s->ref[k] == LD64_ZERO) {
+    if (s->ref[k] == LD64_ZERO) {
       b |= bit;
       from = tz_ld64_zeroes;
     }

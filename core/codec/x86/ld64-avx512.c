@@ -16,24 +16,29 @@
                           "bmi2,popcnt")))
 #define PRIMITIVE static inline __attribute__ ((always_inline)) TARGET
 
-PRIMITIVE uint64_t
-differing (const uint8_t *a, const uint8_t *b)
-{
-  return _mm512_cmpneq_epi8_mask (_mm512_loadu_si512 (a),
-                                  _mm512_loadu_si512 (b));
-}
-
 PRIMITIVE unsigned
 popcount (uint64_t x)
 {
   return (unsigned)_mm_popcnt_u64 (x);
 }
 
+PRIMITIVE uint64_t
+equal (const uint8_t *a, const uint8_t *b)
+{
+  return _mm512_cmpeq_epi8_mask (_mm512_loadu_si512 (a),
+                                 _mm512_loadu_si512 (b));
+}
+
 PRIMITIVE unsigned
 count_equal (const uint8_t *a, const uint8_t *b)
 {
-  return popcount (
-      _mm512_cmpeq_epi8_mask (_mm512_loadu_si512 (a), _mm512_loadu_si512 (b)));
+  return popcount (equal (a, b));
+}
+
+PRIMITIVE uint64_t
+differing (const uint8_t *a, const uint8_t *b)
+{
+  return ~equal (a, b);
 }
 
 PRIMITIVE void
