@@ -246,7 +246,7 @@ swap_thread (void)
   volatile char stack[STACK_TOUCH];
   size_t i;
 
-  if (ready || mode == SWAP_NO)
+  if (mode == SWAP_NO || ready)
     return;
   for (i = 0; i < sizeof stack; i += 4096)
     stack[i] = 0;
