@@ -21,10 +21,10 @@
 #define LD64_ZERO 0xffffu
 
 /* Equal bytes of a line's best reference, bonus included: */
-#define LD64_POOR   32u /* below, level 2 looks at odd places too, … */
-#define LD64_DENSE2 32u /* … and inserts every byte */
-#define LD64_DENSE1 20u /* the same at level 1 */
-#define LD64_BONUS  2u  /* a reference that costs no ref[] is worth that */
+#define LD64_DENSE1 16u /* below, level 1 inserts every byte */
+#define LD64_DENSE2 24u /* … and so does level 2 … */
+#define LD64_POOR   24u /* … which also looks at odd places */
+#define LD64_BONUS  2u /* a reference that costs no ref[] is worth that */
 
 #define LD64_LEVELS 2
 

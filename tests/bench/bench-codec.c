@@ -608,9 +608,12 @@ plot_panel (FILE *f, const char *title, const struct result *r, size_t pages,
             bool decode, int left)
 {
   const double bottom = 440, high = 390, wide = 380;
-  double speed, ratio, x, y;
+  double speed, ratio, x, y, top = 5.5;
   int i;
 
+  for (i = 0; i < n_methods; i++)
+    if ((double) pages * TZ_PAGE / r[i].bytes > top - 0.3)
+      top = (double) pages * TZ_PAGE / r[i].bytes + 0.3;
   fprintf (f,
            "<g transform='translate(%d,0)'>\n"
            "<text x='190' y='24' text-anchor='middle'>%s, GB/s</text>\n"
@@ -619,15 +622,15 @@ plot_panel (FILE *f, const char *title, const struct result *r, size_t pages,
   for (i = 0; i < 9; i++)
     fprintf (f, "<text x='%.0f' y='%.0f'>%g</text>\n", i * wide / 9,
              bottom + 18, 0.125 * (1 << i));
-  for (i = 1; i <= 5; i++)
+  for (i = 1; i < top; i++)
     fprintf (f, "<text x='-14' y='%.0f'>%d</text>\n",
-             bottom + 4 - high * i / 5.5, i);
+             bottom + 4 - high * i / top, i);
   for (i = 0; i < n_methods; i++) {
     speed = (double) pages * TZ_PAGE
             / (decode ? r[i].decode_ns : r[i].encode_ns);
     ratio = (double) pages * TZ_PAGE / r[i].bytes;
     x = log2 (speed / 0.125) * wide / 9;
-    y = bottom - high * ratio / 5.5;
+    y = bottom - high * ratio / top;
     fprintf (f,
              "<circle cx='%.1f' cy='%.1f' r='4' fill='%s'/>"
              "<text x='%.1f' y='%.1f' font-size='9'>%s</text>\n",
