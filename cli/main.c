@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* The command line. */
+#include <config.h>
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static const char usage[] =
+  "usage: trueno-zram connect URI [-d /dev/nbdN] [-C CONNECTIONS]\n"
+  "                   [--timeout S] [--dead-timeout S]\n"
+  "       trueno-zram swapon [SIZE|URI] [--memory SIZE] [--priority N]\n"
+  "                   [and the options of connect]\n"
+  "       trueno-zram swapoff [/dev/nbdN] [--force]\n"
+  "       trueno-zram --help | --version\n"
+  "man trueno-zram has the details.\n";
+
+void
+complain (const char *format, ...)
+{
+  char line[512];
+  va_list args;
+
+  va_start (args, format);
+  vsnprintf (line, sizeof line, format, args);
+  va_end (args);
+  dprintf (STDERR_FILENO, "trueno-zram: %s\n", line);
+}
+
+static void
+bad_usage (void)
+{
+  fputs (usage, stderr);
+  exit (EXIT_FAILURE);
+}
+
+static uint64_t
+number (const char *text, const char *what, uint64_t min, uint64_t max)
+{
+  char *end;
+  unsigned long long n;
+
+  errno = 0;
+  n = strtoull (text, &end, 10);
+  if (errno || end == text || *end || text[0] == '-' || n < min || n > max) {
+    complain ("%s: '%s' is not a number from %llu to %llu", what, text,
+              (unsigned long long) min, (unsigned long long) max);
+    exit (EXIT_FAILURE);
+  }
+  return n;
+}
+
+int
+main (int argc, char *argv[])
+{
+  enum { TIMEOUT = 256, DEAD_TIMEOUT, MEMORY, PRIORITY, FORCE };
+  static const struct option longs[] = {
+    { "connections", required_argument, NULL, 'C' },
+    { "device", required_argument, NULL, 'd' },
+    { "timeout", required_argument, NULL, TIMEOUT },
+    { "dead-timeout", required_argument, NULL, DEAD_TIMEOUT },
+    { "memory", required_argument, NULL, MEMORY },
+    { "priority", required_argument, NULL, PRIORITY },
+    { "force", no_argument, NULL, FORCE },
+    { "help", no_argument, NULL, 'h' },
+    { "version", no_argument, NULL, 'V' },
+    { NULL, 0, NULL, 0 },
+  };
+  struct options options = { .connections = 4, .timeout = 10,
+                             .dead_timeout = 600 };
+  const char *memory = NULL, *command, *operand;
+  int c, priority = 150;
+  bool force = false;
+
+  while ((c = getopt_long (argc, argv, "C:d:hV", longs, NULL)) != -1)
+    switch (c) {
+    case 'C':
+      options.connections = number (optarg, "-C", 1, MAX_CONNECTIONS);
+      break;
+    case 'd': options.device = optarg; break;
+    case TIMEOUT:
+      options.timeout = number (optarg, "--timeout", 1, 86400);
+      break;
+    case DEAD_TIMEOUT:
+      options.dead_timeout = number (optarg, "--dead-timeout", 1, 86400);
+      break;
+    case MEMORY: memory = optarg; break;
+    case PRIORITY: priority = number (optarg, "--priority", 0, 32767); break;
+    case FORCE: force = true; break;
+    case 'h': fputs (usage, stdout); return EXIT_SUCCESS;
+    case 'V': puts (PACKAGE_STRING); return EXIT_SUCCESS;
+    default: bad_usage ();
+    }
+  if (optind == argc || argc - optind > 2)
+    bad_usage ();
+  command = argv[optind];
+  operand = argv[optind + 1];
+  if (options.device && device_index (options.device) == -1)
+    return EXIT_FAILURE;
+  if (strcmp (command, "connect") == 0 && operand)
+    return connect_and_stay (operand, &options, STDOUT_FILENO);
+  if (strcmp (command, "swapon") == 0)
+    return swap_on (operand, memory, priority, &options);
+  if (strcmp (command, "swapoff") == 0)
+    return swap_off (operand, force);
+  bad_usage ();
+}
