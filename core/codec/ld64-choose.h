@@ -78,14 +78,14 @@ look_up_more (const struct ld64_scratch *s, const uint8_t *page, unsigned at,
 INLINE void
 insert (struct ld64_scratch *s, unsigned at, const uint16_t h[8])
 {
-  s->table[h[0]] = (uint16_t)at;
-  s->table[h[1]] = (uint16_t)(at + 8);
-  s->table[h[2]] = (uint16_t)(at + 16);
-  s->table[h[3]] = (uint16_t)(at + 24);
-  s->table[h[4]] = (uint16_t)(at + 32);
-  s->table[h[5]] = (uint16_t)(at + 40);
-  s->table[h[6]] = (uint16_t)(at + 48);
-  s->table[h[7]] = (uint16_t)(at + 56);
+  s->table[h[0]] = (uint16_t) at;
+  s->table[h[1]] = (uint16_t) (at + 8);
+  s->table[h[2]] = (uint16_t) (at + 16);
+  s->table[h[3]] = (uint16_t) (at + 24);
+  s->table[h[4]] = (uint16_t) (at + 32);
+  s->table[h[5]] = (uint16_t) (at + 40);
+  s->table[h[6]] = (uint16_t) (at + 48);
+  s->table[h[7]] = (uint16_t) (at + 56);
 }
 
 INLINE void
@@ -127,8 +127,8 @@ search (struct ld64_scratch *s, const uint8_t *page, int level)
       if (before.score < dense)
         insert_more (s, page, at - LD64_LINE);
     }
-    s->score[k] = (uint8_t)best.score;
-    s->ref[k] = (uint16_t)best.ref;
+    s->score[k] = (uint8_t) best.score;
+    s->ref[k] = (uint16_t) best.ref;
     before = best;
   }
 }
@@ -173,7 +173,7 @@ choose (struct ld64_scratch *s, const uint8_t *page, uint8_t *dst, int level)
       put16 (p, s->ref[k]);
       p += 2;
       from = page + s->ref[k];
-      distance = (unsigned)(line - from);
+      distance = (unsigned) (line - from);
     }
     put64 (&s->mask[k], differing (line, from));
   }

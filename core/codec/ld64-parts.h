@@ -41,8 +41,8 @@ emit_masks (const struct ld64_scratch *s, uint64_t lines, uint8_t *flags,
   for (k = 0; k < LD64_LINES; k++, lines >>= 1) {
     m = get64 (&s->mask[k]);
     n += popcount (m);
-    f = (uint8_t)nonzero_parts (m);
-    put64 (p, compact ((const uint8_t *)&s->mask[k], f));
+    f = (uint8_t) nonzero_parts (m);
+    put64 (p, compact ((const uint8_t *) &s->mask[k], f));
     p += popcount (f);
     if (lines & 1)
       *flags++ = f;
@@ -68,8 +68,7 @@ emit (const struct ld64_scratch *s, const uint8_t *page, uint8_t *dst,
     starts = popcount_before (get64 (&s->mask[k]), &n);
 #pragma GCC unroll 8
     for (i = 0; i < 8; i++)
-      put64 (p + (starts >> 8 * i & 0xff),
-             compact (page + 8 * i, masks[i]));
+      put64 (p + (starts >> 8 * i & 0xff), compact (page + 8 * i, masks[i]));
     p += n;
   }
   return (int) (p - dst);
@@ -113,11 +112,11 @@ unpack (const uint8_t *flags, const uint8_t *end, uint64_t lines,
     m = expand (p, f);
     put64 (&u->mask[k], m);
     put64 (&u->starts[k], popcount_before (m, &n));
-    u->literals[k] = (uint8_t)n;
+    u->literals[k] = (uint8_t) n;
     p += popcount (f);
     all += n;
   }
-  return p <= end && all == (size_t)(end - p) ? p : NULL;
+  return p <= end && all == (size_t) (end - p) ? p : NULL;
 }
 
 TARGET static int
@@ -141,14 +140,14 @@ decode (const uint8_t *blob, size_t len, uint8_t *page)
     return -EBADMSG;
   for (k = 0, at = 0; k < LD64_LINES; k++, at += LD64_LINE) {
     if (named & 1) {
-      if ((unsigned)get16 (refs) + LD64_LINE > at)
+      if ((unsigned) get16 (refs) + LD64_LINE > at)
         return -EBADMSG;
       distance = at - get16 (refs);
       refs += 2;
     }
     from = a & 1 ? page + at - distance : tz_ld64_zeroes;
-    patch (page + at, from, p, (const uint8_t *)&u.mask[k],
-           (const uint8_t *)&u.starts[k]);
+    patch (page + at, from, p, (const uint8_t *) &u.mask[k],
+           (const uint8_t *) &u.starts[k]);
     p += u.literals[k];
     a >>= 1;
     named >>= 1;

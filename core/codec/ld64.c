@@ -26,7 +26,7 @@ popcount (uint64_t x)
   x -= x >> 1 & 0x5555555555555555;
   x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
   x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0f;
-  return (unsigned)(x * ONES >> 56);
+  return (unsigned) (x * ONES >> 56);
 }
 
 /* Bit i: byte i of x is not zero. */
@@ -34,7 +34,7 @@ PRIMITIVE unsigned
 nonzero_parts (uint64_t x)
 {
   x = (((x & LOW7) + LOW7) | x) >> 7 & ONES;
-  return (unsigned)(x * 0x0102040810204080 >> 56);
+  return (unsigned) (x * 0x0102040810204080 >> 56);
 }
 
 PRIMITIVE uint64_t
@@ -45,7 +45,7 @@ differing (const uint8_t *a, const uint8_t *b)
 
 #pragma GCC unroll 8
   for (i = 0; i < 8; i++)
-    m |= (uint64_t)nonzero_parts (get64 (a + 8 * i) ^ get64 (b + 8 * i))
+    m |= (uint64_t) nonzero_parts (get64 (a + 8 * i) ^ get64 (b + 8 * i))
          << 8 * i;
   return m;
 }
@@ -68,13 +68,13 @@ count_equal (const uint8_t *a, const uint8_t *b)
   uint64_t n[2];
   vector v;
 
-  v = (vector)(load (a) == load (b));
-  v += (vector)(load (a + 16) == load (b + 16));
-  v += (vector)(load (a + 32) == load (b + 32));
-  v += (vector)(load (a + 48) == load (b + 48));
+  v = (vector) (load (a) == load (b));
+  v += (vector) (load (a + 16) == load (b + 16));
+  v += (vector) (load (a + 32) == load (b + 32));
+  v += (vector) (load (a + 48) == load (b + 48));
   v = -v;
   memcpy (n, &v, sizeof n);
-  return (unsigned)((n[0] + n[1]) * ONES >> 56);
+  return (unsigned) ((n[0] + n[1]) * ONES >> 56);
 }
 
 PRIMITIVE uint16_t
@@ -82,7 +82,7 @@ hash (const uint8_t *p)
 {
   uint64_t q = get64 (p);
 
-  return (uint16_t)(((uint32_t)q * LD64_K1 + (uint32_t)(q >> 32) * LD64_K2)
+  return (uint16_t) (((uint32_t) q * LD64_K1 + (uint32_t) (q >> 32) * LD64_K2)
                     >> (32 - LD64_BITS));
 }
 
@@ -167,9 +167,7 @@ static const struct ld64_body scalar = {
 
 const struct ld64_body *const tz_ld64_bodies[] = {
 #if defined(__x86_64__)
-  &tz_ld64_avx512,
-  &tz_ld64_avx2,
-  &tz_ld64_ssse3,
+  &tz_ld64_avx512, &tz_ld64_avx2, &tz_ld64_ssse3,
 #elif defined(__AARCH64EL__) && defined(__ARM_NEON)
   &tz_ld64_neon,
 #endif

@@ -24,7 +24,7 @@
 #define LD64_DENSE1 16u /* below, level 1 inserts every byte */
 #define LD64_DENSE2 24u /* … and so does level 2 … */
 #define LD64_POOR   24u /* … which also looks at odd places */
-#define LD64_BONUS  2u /* a reference that costs no ref[] is worth that */
+#define LD64_BONUS  2u  /* a reference that costs no ref[] is worth that */
 
 #define LD64_LEVELS 2
 

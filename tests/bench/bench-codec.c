@@ -39,8 +39,7 @@ struct method {
   int level;
   int peer; /* index of the method to compare with, itself if it is one */
   int (*encode) (struct method *m, const uint8_t *page, uint8_t *dst);
-  int (*decode) (struct method *m, const uint8_t *blob, int len,
-                 uint8_t *page);
+  int (*decode) (struct method *m, const uint8_t *blob, int len, uint8_t *page);
   const struct tz_codec_ops *ops;
   const struct ld64_body *body;
   void *scratch, *scratch2;
@@ -109,7 +108,7 @@ static int
 liblz4_encode (struct method *m, const uint8_t *page, uint8_t *dst)
 {
   int r = LZ4_compress_fast_extState_fastReset (
-    m->scratch, (const char *) page, (char *) dst, TZ_PAGE, TZ_DST_SIZE, 1);
+      m->scratch, (const char *) page, (char *) dst, TZ_PAGE, TZ_DST_SIZE, 1);
 
   return r < TZ_PAGE ? r : 0;
 }
@@ -117,7 +116,7 @@ liblz4_encode (struct method *m, const uint8_t *page, uint8_t *dst)
 static int
 liblz4_decode (struct method *m, const uint8_t *blob, int len, uint8_t *page)
 {
-  (void) m;
+  (void)m;
   return LZ4_decompress_safe ((const char *) blob, (char *) page, len, TZ_PAGE)
          - TZ_PAGE;
 }
@@ -524,8 +523,7 @@ run_cold (struct result *r)
       blobs[i].arena = allocate (set.n * TZ_PAGE + TZ_DST_SIZE);
       blobs[i].start = allocate (set.n * sizeof *blobs[i].start);
       blobs[i].len = allocate (set.n * sizeof *blobs[i].len);
-      blobs[i].best
-          = allocate (set.n / COLD_PIECE * sizeof *blobs[i].best);
+      blobs[i].best = allocate (set.n / COLD_PIECE * sizeof *blobs[i].best);
     }
   for (i = 0; i < rounds; i++)
     cold_round (&set, blobs);
@@ -548,8 +546,11 @@ row (const char *file, size_t pages, const struct result *r, int i,
   const struct result *p = &r[m->peer];
   double bytes = (double) pages * TZ_PAGE;
   char metric[32];
-  struct bench_row row = { .bench = "codec", .file = file, .codec = m->codec,
-                           .level = m->level, .isa = m->isa,
+  struct bench_row row = { .bench = "codec",
+                           .file = file,
+                           .codec = m->codec,
+                           .level = m->level,
+                           .isa = m->isa,
                            .peer = m->peer == i ? NULL : peer->name,
                            .metric = metric };
 
@@ -590,8 +591,8 @@ table (const char *file, size_t pages, const struct result *r,
       continue;
     }
     printf ("%-16s %8.3f %8.3f %7.3f %8.0f %8.0f", methods[i].name,
-            bytes / r[i].encode_ns, bytes / r[i].decode_ns,
-            bytes / r[i].bytes, r[i].encode_ns / n, r[i].decode_ns / n);
+            bytes / r[i].encode_ns, bytes / r[i].decode_ns, bytes / r[i].bytes,
+            r[i].encode_ns / n, r[i].decode_ns / n);
     p = methods[i].peer;
     if (p != i)
       printf ("  %.2f %.2f %.3f of %s", r[p].encode_ns / r[i].encode_ns,
@@ -626,8 +627,8 @@ plot_panel (FILE *f, const char *title, const struct result *r, size_t pages,
     fprintf (f, "<text x='-14' y='%.0f'>%d</text>\n",
              bottom + 4 - high * i / top, i);
   for (i = 0; i < n_methods; i++) {
-    speed = (double) pages * TZ_PAGE
-            / (decode ? r[i].decode_ns : r[i].encode_ns);
+    speed
+        = (double) pages * TZ_PAGE / (decode ? r[i].decode_ns : r[i].encode_ns);
     ratio = (double) pages * TZ_PAGE / r[i].bytes;
     x = log2 (speed / 0.125) * wide / 9;
     y = bottom - high * ratio / top;

@@ -86,8 +86,7 @@ bench_row_json (const struct bench_row *r)
   bench_print_string ("unit", r->unit);
   printf ("\"ours\":%.6g", r->ours);
   if (r->peer && r->theirs > 0)
-    printf (",\"theirs\":%.6g,\"ratio\":%.4f", r->theirs,
-            r->ours / r->theirs);
+    printf (",\"theirs\":%.6g,\"ratio\":%.4f", r->theirs, r->ours / r->theirs);
   printf ("}\n");
 }
 

@@ -23,7 +23,7 @@ round_trip (const struct ld64_body *body, const uint8_t *page)
     len = body->encode[level](&scratch, page, dst);
     FUZZ_CHECK (len >= 0 && len < TZ_PAGE);
     if (len > 0) {
-      FUZZ_CHECK (body->decode (dst, (size_t)len, back) == 0);
+      FUZZ_CHECK (body->decode (dst, (size_t) len, back) == 0);
       FUZZ_CHECK (memcmp (back, page, TZ_PAGE) == 0);
     }
   }
@@ -43,7 +43,7 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
   if (size > TZ_PAGE)
     size = TZ_PAGE;
   blob = in.end - TZ_BLOB_SLACK - size;
-  memset (blob + size, (int)size, TZ_BLOB_SLACK);
+  memset (blob + size, (int) size, TZ_BLOB_SLACK);
   if (size)
     memcpy (blob, data, size);
   for (i = 0; tz_ld64_bodies[i]; i++) {
@@ -77,9 +77,9 @@ fuzz_seed (unsigned i, uint8_t buf[FUZZ_MAX])
   memset (page, 0, sizeof page);
   for (at = 0; at < 64 * i; at++)
     if (at % (i + 9) < 8)
-      page[at] = (uint8_t)(fuzz_random (&rng) % (i + 1));
-  len = tz_ld64_ops.encode (&scratch, page, dst, 1 + (int)i % 2);
+      page[at] = (uint8_t) (fuzz_random (&rng) % (i + 1));
+  len = tz_ld64_ops.encode (&scratch, page, dst, 1 + (int) i % 2);
   FUZZ_CHECK (len > 0);
-  memcpy (buf, dst, (size_t)len);
-  return (size_t)len;
+  memcpy (buf, dst, (size_t) len);
+  return (size_t) len;
 }

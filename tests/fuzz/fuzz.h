@@ -70,13 +70,13 @@ fuzz_random (uint64_t *state)
 }
 
 /* Check with a message that survives NDEBUG. */
-#define FUZZ_CHECK(cond)                                                      \
-  do {                                                                        \
-    if (!(cond)) {                                                            \
-      fprintf (stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__,       \
-               #cond);                                                        \
-      abort ();                                                               \
-    }                                                                         \
+#define FUZZ_CHECK(cond)                                                       \
+  do {                                                                         \
+    if (!(cond)) {                                                             \
+      fprintf (stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__,        \
+               #cond);                                                         \
+      abort ();                                                                \
+    }                                                                          \
   } while (0)
 
 int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size);
@@ -103,7 +103,7 @@ fuzz_mutate_once (uint8_t *buf, size_t len, uint64_t *rng)
   switch (r % 8) {
   case 0:
     return at; /* truncated */
-  case 1: /* longer */
+  case 1:      /* longer */
     if (len + n > FUZZ_MAX)
       return len;
     memset (buf + len, (int) (r >> 48), n);
@@ -141,7 +141,7 @@ fuzz_died (int sig)
 {
   char msg[64];
   int n = snprintf (msg, sizeof msg, "died at mutant %llu\n",
-                    (unsigned long long) fuzz_number);
+                    (unsigned long long)fuzz_number);
 
   if (write (STDERR_FILENO, msg, (size_t) n) < 0)
     _exit (EXIT_FAILURE);
@@ -218,7 +218,7 @@ main (int argc, char **argv)
       len = fuzz_mutate_once (buf, len, &rng);
     LLVMFuzzerTestOneInput (buf, len);
   }
-  printf ("%llu mutants of %u seeds\n", (unsigned long long) runs, seeds);
+  printf ("%llu mutants of %u seeds\n", (unsigned long long)runs, seeds);
   return EXIT_SUCCESS;
 }
 

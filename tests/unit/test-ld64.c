@@ -48,7 +48,7 @@ decode (const uint8_t *blob, size_t len, uint8_t *page)
   memset (in + len, 0xa5, TZ_BLOB_SLACK);
   for (i = 0; i < 2 * n_bodies; i++) {
     out = target + (i % 2 ? 0 : TZ_PAGE);
-    memset (target, (int)i, 2 * TZ_PAGE);
+    memset (target, (int) i, 2 * TZ_PAGE);
     r = bodies[i / 2]->decode (in, len, out);
     CHECK (r == 0 || r == -EBADMSG);
     CHECK (target[i % 2 ? TZ_PAGE : TZ_PAGE - 1] == i);
@@ -73,18 +73,18 @@ round_trip (const uint8_t *page, int level, uint8_t *blob)
   for (i = 0; i < 2 * n_bodies; i++) {
     in = source + (i % 2 ? 0 : TZ_PAGE);
     memcpy (in, page, TZ_PAGE);
-    memset (scratch, (int)i, sizeof *scratch);
+    memset (scratch, (int) i, sizeof *scratch);
     r = bodies[i / 2]->encode[level](scratch, in, output);
     CHECK (r >= 0 && r < TZ_PAGE);
     if (i == 0) {
       expected = r;
-      memcpy (blob, output, (size_t)r);
+      memcpy (blob, output, (size_t) r);
     }
     CHECK (r == expected);
-    CHECK (memcmp (blob, output, (size_t)r) == 0);
+    CHECK (memcmp (blob, output, (size_t) r) == 0);
   }
   if (expected > 0) {
-    CHECK (decode (blob, (size_t)expected, back) == 0);
+    CHECK (decode (blob, (size_t) expected, back) == 0);
     CHECK (memcmp (back, page, TZ_PAGE) == 0);
   }
   return expected;
@@ -179,15 +179,15 @@ test_by_hand (void)
     CHECK (decode (bad, i, back) == (i == sizeof by_hand ? 0 : -EBADMSG));
   /* References may not reach into their line. */
   for (i = 0; i < 0x10000; i++) {
-    put16 (bad + 16, (uint16_t)i);
+    put16 (bad + 16, (uint16_t) i);
     CHECK (decode (bad, sizeof by_hand, back) == (i <= 64 ? 0 : -EBADMSG));
   }
   put16 (bad + 16, 1);
   /* One byte more or less flagged, masked. */
   for (i = 8 * 18; i < 8 * 26; i++) {
-    bad[i / 8] ^= (uint8_t)(1 << i % 8);
+    bad[i / 8] ^= (uint8_t) (1 << i % 8);
     CHECK (decode (bad, sizeof by_hand, back) == -EBADMSG);
-    bad[i / 8] ^= (uint8_t)(1 << i % 8);
+    bad[i / 8] ^= (uint8_t) (1 << i % 8);
   }
   /* The first line has nothing before it. */
   memset (bad, 0, sizeof bad);
@@ -211,7 +211,7 @@ test_malformed (int level)
   for (i = 0; i < 20000; i++) {
     if (i % 100 == 0) {
       make_page (i / 100 % PAGE_KINDS, i, page);
-      len = (unsigned)round_trip (page, level, blob);
+      len = (unsigned) round_trip (page, level, blob);
     }
     if (len == 0)
       continue;

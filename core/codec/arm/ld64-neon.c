@@ -57,8 +57,8 @@ differing (const uint8_t *a, const uint8_t *b)
 PRIMITIVE uint16x4_t
 hash_four (uint8x16_t v, uint8x16_t w)
 {
-  const uint32x4_t k
-    = vreinterpretq_u32_u64 (vdupq_n_u64 ((uint64_t)LD64_K2 << 32 | LD64_K1));
+  const uint64_t k12 = (uint64_t) LD64_K2 << 32 | LD64_K1;
+  const uint32x4_t k = vreinterpretq_u32_u64 (vdupq_n_u64 (k12));
   uint32x4_t a = vmulq_u32 (vreinterpretq_u32_u8 (v), k);
   uint32x4_t b = vmulq_u32 (vreinterpretq_u32_u8 (w), k);
 
@@ -95,8 +95,8 @@ shuffle (const uint8_t *p, uint64_t order)
 {
   uint8x16_t v = vcombine_u8 (vld1_u8 (p), vdup_n_u8 (0));
 
-  return vget_lane_u64 (
-    vreinterpret_u64_u8 (vqtbl1_u8 (v, vcreate_u8 (order))), 0);
+  return vget_lane_u64 (vreinterpret_u64_u8 (vqtbl1_u8 (v, vcreate_u8 (order))),
+                        0);
 }
 
 PRIMITIVE uint64_t
@@ -115,8 +115,7 @@ PRIMITIVE void
 patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
        const uint8_t masks[8], const uint8_t starts[8])
 {
-  const uint8x16_t upper
-    = vcombine_u8 (vdup_n_u8 (0), vdup_n_u8 (8));
+  const uint8x16_t upper = vcombine_u8 (vdup_n_u8 (0), vdup_n_u8 (8));
   const uint64_t *orders = tz_ld64_expand;
   uint8x16_t order, v;
   int i;

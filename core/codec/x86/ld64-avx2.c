@@ -30,8 +30,7 @@ load_half (const void *p)
 PRIMITIVE __m128i
 load_halves (const void *a, const void *b)
 {
-  return _mm_castpd_si128 (
-    _mm_loadh_pd (_mm_castsi128_pd (load_half (a)), b));
+  return _mm_castpd_si128 (_mm_loadh_pd (_mm_castsi128_pd (load_half (a)), b));
 }
 
 PRIMITIVE __m256i
@@ -43,7 +42,7 @@ load_long (const void *p)
 PRIMITIVE unsigned
 popcount (uint64_t x)
 {
-  return (unsigned)_mm_popcnt_u64 (x);
+  return (unsigned) _mm_popcnt_u64 (x);
 }
 
 PRIMITIVE uint64_t
@@ -52,8 +51,8 @@ equal (const uint8_t *a, const uint8_t *b)
   __m256i v = _mm256_cmpeq_epi8 (load_long (a), load_long (b));
   __m256i w = _mm256_cmpeq_epi8 (load_long (a + 32), load_long (b + 32));
 
-  return (uint64_t)(unsigned)_mm256_movemask_epi8 (w) << 32
-         | (unsigned)_mm256_movemask_epi8 (v);
+  return (uint64_t) (unsigned) _mm256_movemask_epi8 (w) << 32
+         | (unsigned) _mm256_movemask_epi8 (v);
 }
 
 PRIMITIVE unsigned
@@ -72,7 +71,7 @@ PRIMITIVE void
 hash_vectors (__m256i v, __m256i w, uint16_t h[8])
 {
   const __m256i k
-    = _mm256_set1_epi64x ((int64_t)((uint64_t)LD64_K2 << 32 | LD64_K1));
+      = _mm256_set1_epi64x ((int64_t) ((uint64_t) LD64_K2 << 32 | LD64_K1));
   __m128i x;
 
   v = _mm256_mullo_epi32 (v, k);
@@ -81,7 +80,7 @@ hash_vectors (__m256i v, __m256i w, uint16_t h[8])
   v = _mm256_srli_epi32 (v, 32 - LD64_BITS);
   x = _mm_packs_epi32 (_mm256_castsi256_si128 (v),
                        _mm256_extracti128_si256 (v, 1));
-  _mm_storeu_si128 ((__m128i *)h, _mm_shuffle_epi32 (x, 0xd8));
+  _mm_storeu_si128 ((__m128i *) h, _mm_shuffle_epi32 (x, 0xd8));
 }
 
 PRIMITIVE void
@@ -102,17 +101,17 @@ hash_part (const uint8_t *a, uint16_t h[8])
 PRIMITIVE unsigned
 nonzero_parts (uint64_t x)
 {
-  __m128i v = _mm_cmpeq_epi8 (_mm_cvtsi64_si128 ((int64_t)x),
-                              _mm_setzero_si128 ());
+  __m128i v
+      = _mm_cmpeq_epi8 (_mm_cvtsi64_si128 ((int64_t) x), _mm_setzero_si128 ());
 
-  return ~(unsigned)_mm_movemask_epi8 (v) & 0xff;
+  return ~(unsigned) _mm_movemask_epi8 (v) & 0xff;
 }
 
 PRIMITIVE uint64_t
 shuffle (const uint8_t *p, uint64_t order)
 {
-  return (uint64_t)_mm_cvtsi128_si64 (
-    _mm_shuffle_epi8 (load_half (p), _mm_cvtsi64_si128 ((int64_t)order)));
+  return (uint64_t) _mm_cvtsi128_si64 (
+      _mm_shuffle_epi8 (load_half (p), _mm_cvtsi64_si128 ((int64_t) order)));
 }
 
 PRIMITIVE uint64_t
@@ -139,7 +138,7 @@ patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
        const uint8_t masks[8], const uint8_t starts[8])
 {
   const __m256i upper
-    = _mm256_set_epi64x (0x0808080808080808, 0, 0x0808080808080808, 0);
+      = _mm256_set_epi64x (0x0808080808080808, 0, 0x0808080808080808, 0);
   const uint64_t *orders = tz_ld64_expand;
   __m256i order, v;
   int i;
@@ -152,7 +151,7 @@ patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
                            orders + masks[i + 2], orders + masks[i + 3]);
     v = _mm256_shuffle_epi8 (v, _mm256_or_si256 (order, upper));
     v = _mm256_blendv_epi8 (v, load_long (ref + 8 * i), order);
-    _mm256_storeu_si256 ((__m256i *)(line + 8 * i), v);
+    _mm256_storeu_si256 ((__m256i *) (line + 8 * i), v);
   }
 }
 

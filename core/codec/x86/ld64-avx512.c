@@ -19,7 +19,7 @@
 PRIMITIVE unsigned
 popcount (uint64_t x)
 {
-  return (unsigned)_mm_popcnt_u64 (x);
+  return (unsigned) _mm_popcnt_u64 (x);
 }
 
 PRIMITIVE uint64_t
@@ -44,12 +44,12 @@ differing (const uint8_t *a, const uint8_t *b)
 PRIMITIVE void
 hash_vector (__m512i v, uint16_t h[8])
 {
-  const __m512i k = _mm512_set1_epi64 ((uint64_t)LD64_K2 << 32 | LD64_K1);
+  const __m512i k = _mm512_set1_epi64 ((uint64_t) LD64_K2 << 32 | LD64_K1);
 
   v = _mm512_mullo_epi32 (v, k);
   v = _mm512_add_epi32 (v, _mm512_slli_epi64 (v, 32));
   v = _mm512_srli_epi64 (v, 64 - LD64_BITS);
-  _mm_storeu_si128 ((__m128i *)h, _mm512_cvtepi64_epi16 (v));
+  _mm_storeu_si128 ((__m128i *) h, _mm512_cvtepi64_epi16 (v));
 }
 
 PRIMITIVE void
@@ -85,8 +85,9 @@ emit (const struct ld64_scratch *s, const uint8_t *page, uint8_t *dst,
   }
   v = _mm512_loadu_si512 (flag);
   v = _mm512_maskz_compress_epi8 (lines, v);
-  _mm512_mask_storeu_epi8 (flags, _bzhi_u64 (~0ull, (unsigned)popcount (lines)),
-                           v);
+  /* The masks follow at once and are there already. */
+  f = _bzhi_u64 (~0ull, popcount (lines));
+  _mm512_mask_storeu_epi8 (flags, f, v);
   if (p - dst + _mm512_reduce_add_epi64 (n) >= TZ_PAGE)
     return 0;
   for (k = 0; k < LD64_LINES; k++) {
@@ -95,7 +96,7 @@ emit (const struct ld64_scratch *s, const uint8_t *page, uint8_t *dst,
     _mm512_storeu_si512 (p, v);
     p += popcount (s->mask[k]);
   }
-  return (int)(p - dst);
+  return (int) (p - dst);
 }
 
 TARGET static int
@@ -147,7 +148,7 @@ unpack_refs (const uint8_t *p, uint64_t named, uint16_t ref[LD64_LINES])
       1216, 1152, 1088, 1024, 960, 896, 832, 768, 704, 640, 576, 512, 448, 384,
       320, 256, 192, 128, 64, 0);
   __m512i v, last = _mm512_sub_epi16 (step, _mm512_set1_epi16 (64));
-  uint32_t lo = (uint32_t)named, hi = (uint32_t)(named >> 32), bad;
+  uint32_t lo = (uint32_t) named, hi = (uint32_t) (named >> 32), bad;
 
   v = _mm512_maskz_expand_epi16 (lo, _mm512_loadu_si512 (p));
   _mm512_storeu_si512 (ref, v);

@@ -30,8 +30,7 @@ load_half (const void *p)
 PRIMITIVE __m128i
 load_halves (const void *a, const void *b)
 {
-  return _mm_castpd_si128 (
-    _mm_loadh_pd (_mm_castsi128_pd (load_half (a)), b));
+  return _mm_castpd_si128 (_mm_loadh_pd (_mm_castsi128_pd (load_half (a)), b));
 }
 
 PRIMITIVE unsigned
@@ -40,7 +39,7 @@ popcount (uint64_t x)
   x -= x >> 1 & 0x5555555555555555;
   x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
   x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0f;
-  return (unsigned)(x * 0x0101010101010101 >> 56);
+  return (unsigned) (x * 0x0101010101010101 >> 56);
 }
 
 PRIMITIVE unsigned
@@ -55,13 +54,13 @@ count_equal (const uint8_t *a, const uint8_t *b)
   s = _mm_sub_epi8 (_mm_setzero_si128 (), s);
   s = _mm_sad_epu8 (s, _mm_setzero_si128 ());
   s = _mm_add_epi32 (s, _mm_unpackhi_epi64 (s, s));
-  return (unsigned)_mm_cvtsi128_si32 (s);
+  return (unsigned) _mm_cvtsi128_si32 (s);
 }
 
 PRIMITIVE uint64_t
 equal_quarter (__m128i a, __m128i b)
 {
-  return (uint64_t)(unsigned)_mm_movemask_epi8 (_mm_cmpeq_epi8 (a, b));
+  return (uint64_t) (unsigned) _mm_movemask_epi8 (_mm_cmpeq_epi8 (a, b));
 }
 
 PRIMITIVE uint64_t
@@ -77,16 +76,16 @@ differing (const uint8_t *a, const uint8_t *b)
 PRIMITIVE __m128i
 hash_four (__m128i v, __m128i w)
 {
-  const __m128i k1 = _mm_set1_epi32 ((int)LD64_K1);
-  const __m128i k2 = _mm_set1_epi32 ((int)LD64_K2);
+  const __m128i k1 = _mm_set1_epi32 ((int) LD64_K1);
+  const __m128i k2 = _mm_set1_epi32 ((int) LD64_K2);
   __m128i h;
 
   v = _mm_add_epi32 (_mm_mul_epu32 (v, k1),
                      _mm_mul_epu32 (_mm_srli_epi64 (v, 32), k2));
   w = _mm_add_epi32 (_mm_mul_epu32 (w, k1),
                      _mm_mul_epu32 (_mm_srli_epi64 (w, 32), k2));
-  h = _mm_castps_si128 (_mm_shuffle_ps (_mm_castsi128_ps (v),
-                                        _mm_castsi128_ps (w), 0x88));
+  h = _mm_castps_si128 (
+      _mm_shuffle_ps (_mm_castsi128_ps (v), _mm_castsi128_ps (w), 0x88));
   return _mm_srli_epi32 (h, 32 - LD64_BITS);
 }
 
@@ -96,7 +95,7 @@ hash_line (const uint8_t *a, uint16_t h[8])
   __m128i v = hash_four (load (a), load (a + 16));
   __m128i w = hash_four (load (a + 32), load (a + 48));
 
-  _mm_storeu_si128 ((__m128i *)h, _mm_packs_epi32 (v, w));
+  _mm_storeu_si128 ((__m128i *) h, _mm_packs_epi32 (v, w));
 }
 
 PRIMITIVE void
@@ -105,23 +104,23 @@ hash_part (const uint8_t *a, uint16_t h[8])
   __m128i v = hash_four (load (a), load (a + 16));
   __m128i w = hash_four (load (a + 32), load_half (a + 48));
 
-  _mm_storeu_si128 ((__m128i *)h, _mm_packs_epi32 (v, w));
+  _mm_storeu_si128 ((__m128i *) h, _mm_packs_epi32 (v, w));
 }
 
 PRIMITIVE unsigned
 nonzero_parts (uint64_t x)
 {
-  __m128i v = _mm_cmpeq_epi8 (_mm_cvtsi64_si128 ((int64_t)x),
-                              _mm_setzero_si128 ());
+  __m128i v
+      = _mm_cmpeq_epi8 (_mm_cvtsi64_si128 ((int64_t) x), _mm_setzero_si128 ());
 
-  return ~(unsigned)_mm_movemask_epi8 (v) & 0xff;
+  return ~(unsigned) _mm_movemask_epi8 (v) & 0xff;
 }
 
 PRIMITIVE uint64_t
 shuffle (const uint8_t *p, uint64_t order)
 {
-  return (uint64_t)_mm_cvtsi128_si64 (
-    _mm_shuffle_epi8 (load_half (p), _mm_cvtsi64_si128 ((int64_t)order)));
+  return (uint64_t) _mm_cvtsi128_si64 (
+      _mm_shuffle_epi8 (load_half (p), _mm_cvtsi64_si128 ((int64_t) order)));
 }
 
 PRIMITIVE uint64_t
@@ -153,7 +152,7 @@ patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
     keep = _mm_cmpgt_epi8 (_mm_setzero_si128 (), order);
     keep = _mm_and_si128 (keep, load (ref + 8 * i));
     v = _mm_or_si128 (_mm_shuffle_epi8 (v, order), keep);
-    _mm_storeu_si128 ((__m128i *)(line + 8 * i), v);
+    _mm_storeu_si128 ((__m128i *) (line + 8 * i), v);
   }
 }
 
