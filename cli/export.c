@@ -10,12 +10,15 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <libnbd.h>
 #include <linux/nbd.h>
 
 #include "cli.h"
+
+#define PATIENCE 5 /* seconds for a server to answer while it is dialled */
 
 #ifndef NBD_FLAG_SEND_WRITE_ZEROES /* Linux 6.12 */
 #define NBD_FLAG_SEND_WRITE_ZEROES (1 << 6)
@@ -128,13 +131,12 @@ static int
 dial (const struct export *e)
 {
   int fd = socket (e->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const struct timeval patience = { .tv_sec = 5 };
+  const struct timeval patience = { .tv_sec = PATIENCE };
   const int on = 1;
 
   if (fd == -1)
     return -1;
   setsockopt (fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-  setsockopt (fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   if (e->address.ss_family != AF_UNIX)
     setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (connect (fd, (const void *) &e->address, e->address_length) == -1) {
@@ -142,6 +144,23 @@ dial (const struct export *e)
     return -1;
   }
   return fd;
+}
+
+/* The handshake, with a server that may never answer.  libnbd owns fd. */
+static int
+shake_hands (struct nbd_handle *h, int fd)
+{
+  const time_t end = time (NULL) + PATIENCE;
+
+  if (nbd_aio_connect_socket (h, fd) == -1)
+    return -1;
+  while (nbd_aio_is_connecting (h)) {
+    if (time (NULL) > end)
+      return -1;
+    if (nbd_poll (h, 1000) == -1)
+      return -1;
+  }
+  return nbd_aio_is_ready (h) ? 0 : -1;
 }
 
 static bool
@@ -177,17 +196,14 @@ export_dial (const struct export *e)
     close (fd);
     return -1;
   }
-  /* libnbd owns fd from here. */
-  if (nbd_set_export_name (h, e->name) == -1
-      || nbd_connect_socket (h, fd) == -1)
-    complain ("%s", nbd_get_error ());
+  if (nbd_set_export_name (h, e->name) == -1 || shake_hands (h, fd) == -1)
+    complain ("no handshake: %s", nbd_get_error () ?: "no answer");
   else if (same_export (h, e)) {
     own = fcntl (nbd_aio_get_fd (h), F_DUPFD_CLOEXEC, 0);
     if (own != -1) {
       const struct timeval never = { 0 };
 
       setsockopt (own, SOL_SOCKET, SO_SNDTIMEO, &never, sizeof never);
-      setsockopt (own, SOL_SOCKET, SO_RCVTIMEO, &never, sizeof never);
     }
   }
   /* This closes libnbd's descriptor without a word to the server. */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -21,15 +22,22 @@ static const char usage[] =
   "       trueno-zram --help | --version\n"
   "man trueno-zram has the details.\n";
 
+/* What is tried again and again is complained about now and then. */
 void
 complain (const char *format, ...)
 {
-  char line[512];
+  static char last[512];
+  static time_t when;
+  char line[sizeof last];
   va_list args;
 
   va_start (args, format);
   vsnprintf (line, sizeof line, format, args);
   va_end (args);
+  if (strcmp (line, last) == 0 && time (NULL) < when + 10)
+    return;
+  strcpy (last, line);
+  when = time (NULL);
   dprintf (STDERR_FILENO, "trueno-zram: %s\n", line);
 }
 

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* Uses more memory than there is, and knows what must be in each page of it.
+ *   hog [-n PROCESSES] [-r ROUNDS] [-p FILE.pages] MIB
+ * Each process fills MIB and works on it for some rounds, in a manner of its
+ * own; at the end all of it is read once more.  With -p the pages are those of
+ * the file, stamped with where they are; without, they are made up.
+ *   hog -w
+ * Locked in memory, says every second how far all are, so that who watches can
+ * tell slow from stuck.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAGE     4096
+#define WORDS    (PAGE / 8)
+#define PROGRESS "/run/hog"
+
+struct shared {
+  _Atomic uint64_t done; /* pages written or verified by all, ever */
+  _Atomic uint64_t bad;
+};
+
+static struct shared *shared;
+static const uint64_t *file; /* pages to use, or NULL */
+static size_t file_pages;
+
+static void
+die (const char *what)
+{
+  fprintf (stderr, "hog: %s: %s\n", what, strerror (errno));
+  exit (1);
+}
+
+static double
+now (void)
+{
+  struct timespec t;
+
+  clock_gettime (CLOCK_MONOTONIC, &t);
+  return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* Every bit of the result depends on every bit of x. */
+static uint64_t
+mix (uint64_t x)
+{
+  x = (x ^ x >> 31) * UINT64_C (0x9e3779b97f4a7c15);
+  x = (x ^ x >> 29) * UINT64_C (0xd1342543de82ef95);
+  return x ^ x >> 32;
+}
+
+/* What page number i of process p holds after it was written v times. */
+static void
+make_page (uint64_t *page, uint64_t p, uint64_t i, uint64_t v)
+{
+  const uint64_t stamp = p << 48 | v << 40 | i;
+  size_t random = i % 32 == 31 ? WORDS : 150, w;
+
+  if (file)
+    memcpy (page, file + (i * 13 + p * 7 + v) % file_pages * WORDS, PAGE);
+  else if (i % 32 == 7) /* one pattern, which alone says whose it is */
+    for (w = 0; w < WORDS; w++)
+      page[w] = stamp << 32 | (stamp & UINT32_MAX);
+  else /* as dense as the memory of processes usually is, or not at all */
+    for (w = 0; w < WORDS; w++)
+      page[w] = w < random ? mix (stamp + (w << 56)) : i + w / 16;
+  if (i % 32 != 7 || file) {
+    page[0] = stamp;
+    page[WORDS - 1] = mix (stamp);
+  }
+}
+
+struct area {
+  uint64_t *memory;
+  uint8_t *version;
+  uint64_t process, pages;
+};
+
+static void
+put (struct area *a, uint64_t i)
+{
+  make_page (a->memory + i * WORDS, a->process, i, ++a->version[i]);
+  atomic_fetch_add (&shared->done, 1);
+}
+
+static void
+check (struct area *a, uint64_t i)
+{
+  uint64_t want[WORDS];
+
+  make_page (want, a->process, i, a->version[i]);
+  if (memcmp (a->memory + i * WORDS, want, PAGE) != 0
+      && atomic_fetch_add (&shared->bad, 1) < 8)
+    fprintf (stderr, "hog: BAD page %" PRIu64 " of process %" PRIu64 "\n", i,
+             a->process);
+  atomic_fetch_add (&shared->done, 1);
+}
+
+static void
+one_round (struct area *a, unsigned round)
+{
+  uint64_t k, i;
+
+  for (k = 0; k < a->pages; k++)
+    switch ((a->process + round) % 4) {
+    case 0: /* rewrite all */
+      put (a, k);
+      break;
+    case 1: /* here and there */
+      i = mix (k << 8 | round) % a->pages;
+      check (a, i);
+      if (i & 1)
+        put (a, i);
+      break;
+    case 2: /* backwards */
+      check (a, a->pages - 1 - k);
+      break;
+    default:
+      check (a, k);
+    }
+}
+
+static void
+one_process (unsigned process, size_t mib, unsigned rounds)
+{
+  struct area a = { .process = process, .pages = mib << 20 >> 12 };
+  unsigned r;
+  uint64_t i;
+
+  a.memory = mmap (NULL, a.pages * PAGE, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  a.version = calloc (a.pages, 1);
+  if (a.memory == MAP_FAILED || !a.version)
+    die ("memory");
+  for (i = 0; i < a.pages; i++)
+    put (&a, i);
+  for (r = 0; r < rounds; r++)
+    one_round (&a, r);
+  for (i = 0; i < a.pages; i++)
+    check (&a, i);
+  _exit (0);
+}
+
+static int
+run (unsigned processes, size_t mib, unsigned rounds)
+{
+  const uint64_t before = atomic_load (&shared->done);
+  const double start = now ();
+  unsigned p, died = 0;
+  int status;
+
+  for (p = 0; p < processes; p++)
+    switch (fork ()) {
+    case -1:
+      die ("fork");
+      break;
+    case 0:
+      one_process (p, mib, rounds);
+    }
+  while (wait (&status) > 0)
+    if (status != 0)
+      died++;
+  printf ("hog: %" PRIu64 " pages in %.1f s, %" PRIu64 " bad, %u died\n",
+          atomic_load (&shared->done) - before, now () - start,
+          atomic_load (&shared->bad), died);
+  return died || atomic_load (&shared->bad) ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static uint64_t
+number_in (const char *text, const char *name)
+{
+  const char *s = strstr (text, name);
+
+  return s ? strtoull (s + strlen (name), NULL, 10) : 0;
+}
+
+/* Nothing here may wait for memory: not even stdio. */
+static void
+watch (void)
+{
+  static char vmstat[16384];
+  const struct sched_param first = { .sched_priority = 2 };
+  const double start = now ();
+  int fd = open ("/proc/vmstat", O_RDONLY);
+
+  if (fd == -1 || mlockall (MCL_CURRENT | MCL_FUTURE) == -1
+      || sched_setscheduler (0, SCHED_FIFO, &first) == -1)
+    die ("watch");
+  for (;;) {
+    ssize_t n = pread (fd, vmstat, sizeof vmstat - 1, 0);
+
+    if (n == -1)
+      die ("/proc/vmstat");
+    vmstat[n] = 0;
+    dprintf (1,
+             "watch: %.0f s, %" PRIu64 " in, %" PRIu64 " out, %" PRIu64
+             " done, %" PRIu64 " free\n",
+             now () - start, number_in (vmstat, "\npswpin "),
+             number_in (vmstat, "\npswpout "), atomic_load (&shared->done),
+             number_in (vmstat, "nr_free_pages "));
+    sleep (1);
+  }
+}
+
+static void
+open_shared (void)
+{
+  int fd = open (PROGRESS, O_RDWR | O_CREAT, 0600);
+
+  if (fd == -1 || ftruncate (fd, PAGE) == -1)
+    die (PROGRESS);
+  shared = mmap (NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (shared == MAP_FAILED)
+    die (PROGRESS);
+  close (fd);
+}
+
+static void
+open_file (const char *name)
+{
+  int fd = open (name, O_RDONLY);
+  struct stat st;
+
+  if (fd == -1 || fstat (fd, &st) == -1)
+    die (name);
+  file_pages = st.st_size / PAGE;
+  file = mmap (NULL, file_pages * PAGE, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (file == MAP_FAILED)
+    die (name);
+  close (fd);
+}
+
+int
+main (int argc, char *argv[])
+{
+  unsigned processes = 1, rounds = 2;
+  int c;
+
+  open_shared ();
+  while ((c = getopt (argc, argv, "n:r:p:w")) != -1)
+    switch (c) {
+    case 'n': processes = atoi (optarg); break;
+    case 'r': rounds = atoi (optarg); break;
+    case 'p': open_file (optarg); break;
+    case 'w': watch (); break;
+    default: return EXIT_FAILURE;
+    }
+  if (optind != argc - 1)
+    return EXIT_FAILURE;
+  return run (processes, atoi (argv[optind]), rounds);
+}
