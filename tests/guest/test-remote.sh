@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# A machine swaps to another, whose server is killed twice, while pages are
-# written and while they are read back; every page is right afterwards.  Another
-# server in its place is refused.
+# A machine swaps to another, whose server is killed twice under load, after so
+# many pages written; every page is right afterwards.  Another server in its
+# place is refused.
 source "$(dirname "$0")/functions.sh"
 shm=$(mktemp -d /dev/shm/trueno-zram-XXXXXX) || skip "this needs /dev/shm"
 server=
