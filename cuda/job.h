@@ -21,7 +21,8 @@ struct tz_gpu_job {
   uint64_t dst;  /* 16-byte aligned, 4096 bytes */
   uint32_t len;  /* of src; those that read a page do not look */
   uint32_t sum;  /* the checksum the blob was stored with */
-  uint64_t page; /* the page's number: the checksum's seed */
+  uint64_t page; /* the page's number, for the checksum; of tz_checksum's jobs
+                  * the seed itself */
 };
 
 /* The kernels, and what becomes of result[i] and extra[i], for i < n.  Where
@@ -34,7 +35,8 @@ struct tz_gpu_job {
  *   src is a page, dst takes the blob.  result: the blob's length, or 4096 if
  *   it would not be shorter: the page is to be stored raw, and dst is as it
  *   was.  Up to 15 bytes after the blob are overwritten, none from 4096 on.
- *   TZ_GPU_CHECK: extra is the checksum, of the page if that is stored raw.
+ *   TZ_GPU_CHECK: extra is the checksum to store with it (result 4096: with
+ *   the page, as raw).
  * tz_same_scan
  *   src is a page; dst is not used.  result: 1 if it is one pattern of eight
  *   bytes, and extra that as memory holds it; else 0.
