@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define NBDKIT_API_VERSION 2
@@ -23,11 +25,47 @@
  */
 #define MAX_EXTENTS 65536
 
+#define LOG_EVERY 10 /* seconds between two lines about one kind of error */
+
 DEBUG_FLAG (io);    /* a line a request */
 DEBUG_FLAG (stats); /* the statistics when the server ends */
 
 static struct tz_store *store;
 static char description[128];
+
+/* What was answered with an error, and how much of that was not logged. */
+static struct trouble {
+  int error;
+  const char *meaning;
+  _Atomic time_t quiet_until; /* 0: nothing was logged yet */
+  atomic_ulong since;         /* errors since the last line */
+} troubles[] = {
+  { .error = -ENOSPC,
+    .meaning = ": the compressed pages fill the memory that memory= allows" },
+  { .error = -EIO, .meaning = ": a page did not decode or verify" },
+  { .meaning = "" }, /* any other */
+};
+
+/* True for the first error and then once in a while: a machine that swaps to a
+ * full disk tries again thousands of times a second.  Whoever reads the log
+ * may itself wait to be swapped in.
+ */
+static bool
+worth_a_line (struct trouble *t, unsigned long *since)
+{
+  struct timespec now;
+  time_t until = atomic_load (&t->quiet_until);
+
+  clock_gettime (CLOCK_MONOTONIC_COARSE, &now);
+  if ((until && now.tv_sec < until)
+      || !atomic_compare_exchange_strong (&t->quiet_until, &until,
+                                          now.tv_sec + LOG_EVERY)) {
+    atomic_fetch_add (&t->since, 1);
+    return false;
+  }
+  *since = atomic_exchange (&t->since, 0);
+  return true;
+}
 
 /* The one place where an error of the core becomes a message and an errno
  * for the client.
@@ -35,16 +73,42 @@ static char description[128];
 static int
 answer (const char *what, uint32_t count, uint64_t offset, int r)
 {
+  struct trouble *t = troubles;
+  unsigned long since;
+  char more[64] = "";
+
   if (r == 0)
     return 0;
+  while (t->error != 0 && t->error != r)
+    t++;
   errno = -r;
-  nbdkit_error ("%s of %" PRIu32 " bytes at %" PRIu64 ": %m%s", what, count,
-                offset,
-                r == -ENOSPC ? ": the compressed pages fill the memory"
-                : r == -EIO  ? ": a page did not decode or verify"
-                             : "");
+  if (!worth_a_line (t, &since))
+    nbdkit_debug ("%s of %" PRIu32 " bytes at %" PRIu64 ": %m", what, count,
+                  offset);
+  else {
+    if (since > 0)
+      snprintf (more, sizeof more, " (and %lu more since the last message)",
+                since);
+    nbdkit_error ("%s of %" PRIu32 " bytes at %" PRIu64 ": %m%s%s", what,
+                  count, offset, t->meaning, more);
+  }
   nbdkit_set_error (-r);
   return -1;
+}
+
+/* What came after the last line about it. */
+static void
+log_the_rest (void)
+{
+  struct trouble *t = troubles;
+
+  for (;; t++) {
+    if (atomic_load (&t->since) > 0)
+      nbdkit_error ("%lu more errors since the last message%s",
+                    atomic_load (&t->since), t->meaning);
+    if (t->error == 0)
+      break;
+  }
 }
 
 /* Without -v, which would log the same: -D is there to see one thing only. */
@@ -174,6 +238,7 @@ print_stats (void)
 static void
 tzp_cleanup (void)
 {
+  log_the_rest ();
   if (debug_stats)
     print_stats ();
 }
