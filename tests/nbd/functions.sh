@@ -137,3 +137,14 @@ stat_of ()
 {
   sed -n "s/^trueno-zram: $1=//p" "$tmp/server.log"
 }
+
+# errors_logged WHAT: of how many errors of a kind the log tells, in lines about
+# one and in those that count the rest.
+errors_logged ()
+{
+  grep "$1" "$tmp/server.log" | awk '
+    match ($0, /and [0-9]+ more since/) { n += substr ($0, RSTART + 4) }
+    match ($0, /[0-9]+ more errors since/) { n += substr ($0, RSTART) - 1 }
+    { n++ }
+    END { print n + 0 }'
+}

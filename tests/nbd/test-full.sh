@@ -75,7 +75,7 @@ END
   grep -q '^nbdkit: trueno-zram.*: error: write of 4096 bytes at [0-9]*: No space left on device: ' \
     "$tmp/server.log" || fail "no message"
   grep '^trueno-zram: ' "$tmp/server.log"
-  errors=$(grep -c 'error: write of .*No space' "$tmp/server.log")
+  errors=$(errors_logged 'fill the memory')
   [ "$(stat_of failed_writes)" = "$errors" ] || fail "failed_writes, $errors"
   [ "$(stat_of pool_full)" = "$errors" ] || fail "pool_full, $errors"
   [ "$(stat_of bad_blobs)" = 0 ] || fail "bad_blobs"

@@ -8,19 +8,7 @@ shm=$(mktemp -d /dev/shm/trueno-zram-XXXXXX)
 cleanup_fn rm -rf "$shm"
 log=$tmp/server.log
 
-# lines WHAT, counted WHAT: the lines about a kind of error, and how many errors
-# they tell of.
 lines () { grep -c "$1" "$log" || true; }
-counted ()
-{
-  grep "$1" "$log" | awk '
-    /more since the last/ { n += substr ($0, match ($0, /and [0-9]+ more/) + 4) + 1
-                            next }
-    /more errors since/ { n += substr ($0, match ($0, /[0-9]+ more errors/))
-                          next }
-    { n++ }
-    END { print n + 0 }'
-}
 
 # A swap device does this: the same pages again and again.
 start_nbdkit trueno-zram 64M memory=4M codec=raw store="$shm/store"
@@ -83,7 +71,7 @@ stop_nbdkit || fail "the server did not end well"
 grep 'error:' "$log"
 damaged='a page did not decode or verify'
 [ "$(lines "$damaged")" -le 4 ] || fail "$(lines "$damaged") lines of damage"
-[ "$(counted "$damaged")" = "$bad" ] ||
-  fail "$(counted "$damaged") pages of $bad are in the log"
-[ "$(counted "$full")" = "$refused" ] ||
-  fail "$(counted "$full") writes of $refused are in the log"
+[ "$(errors_logged "$damaged")" = "$bad" ] ||
+  fail "$(errors_logged "$damaged") pages of $bad are in the log"
+[ "$(errors_logged "$full")" = "$refused" ] ||
+  fail "$(errors_logged "$full") writes of $refused are in the log"
