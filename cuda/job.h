@@ -6,9 +6,9 @@
  *   void tz_… (const struct tz_gpu_job *jobs, int32_t *result, uint32_t n,
  *              uint32_t flags, uint64_t *extra)
  * and is launched with DIV_UP (n, pages) blocks of threads threads, both from
- * TZ_GPU_SHAPES, and no dynamic shared memory: theirs is static and less than
- * 48 KiB a block.  They do best if the driver is asked to make all of the
- * first-level cache shared memory.  All addresses are the device's.
+ * TZ_GPU_SHAPES, and with smem bytes of dynamic shared memory.  They do best if
+ * the driver is asked to make all of the first-level cache shared memory.  All
+ * addresses are the device's.
  */
 #ifndef TZ_GPU_JOB_H
 #define TZ_GPU_JOB_H
@@ -64,13 +64,22 @@ struct tz_gpu_shape {
   const char *name;
   unsigned threads; /* a block */
   unsigned pages;   /* a block */
+  unsigned smem;    /* bytes a block, at most 48 KiB */
 };
+
+#define TZ_GPU_SMEM_LD64_DECOMPRESS 21888
+#define TZ_GPU_SMEM_LD64_COMPRESS   36864
+#define TZ_GPU_SMEM_LZ4_DECOMPRESS  17024
+#define TZ_GPU_SMEM_LZ4_COMPRESS    43008
 
 #define TZ_GPU_SHAPES                                                         \
   {                                                                           \
-    { "tz_ld64_decompress", 32, 4 }, { "tz_ld64_compress", 32, 4 },           \
-    { "tz_lz4_decompress", 32, 4 }, { "tz_lz4_compress", 32, 4 },             \
-    { "tz_same_scan", 32, 4 }, { "tz_checksum", 32, 4 },                      \
+    { "tz_ld64_decompress", 32, 4, TZ_GPU_SMEM_LD64_DECOMPRESS },             \
+    { "tz_ld64_compress", 32, 4, TZ_GPU_SMEM_LD64_COMPRESS },                 \
+    { "tz_lz4_decompress", 32, 4, TZ_GPU_SMEM_LZ4_DECOMPRESS },               \
+    { "tz_lz4_compress", 32, 4, TZ_GPU_SMEM_LZ4_COMPRESS },                   \
+    { "tz_same_scan", 32, 4, 0 },                                             \
+    { "tz_checksum", 32, 4, 0 },                                              \
   }
 
 #endif /* TZ_GPU_JOB_H */
