@@ -69,7 +69,8 @@ attach (struct device *d, const struct export *e,
 
   for (n = 0; n < options->connections; n++)
     if ((sockets[n] = export_dial (e)) == -1) {
-      complain ("connection %d: %s", n + 1, strerror (errno));
+      complain ("only %d of %d connections were made", n,
+                options->connections);
       break;
     }
   if (n == options->connections)

@@ -24,6 +24,16 @@
 #define NBD_FLAG_SEND_WRITE_ZEROES (1 << 6)
 #endif
 
+/* What libnbd said last, without the name of its function. */
+static const char *
+libnbd_error (void)
+{
+  const char *text = nbd_get_error () ?: "libnbd does not say what is wrong";
+  const char *colon = strstr (text, ": ");
+
+  return colon && strncmp (text, "nbd_", 4) == 0 ? colon + 2 : text;
+}
+
 /* A handle for what the kernel understands: no structured replies, nothing
  * that needs them, no encryption.
  */
@@ -40,7 +50,7 @@ new_handle (void)
     h = NULL;
   }
   if (!h)
-    complain ("%s", nbd_get_error ());
+    complain ("%s", libnbd_error ());
   return h;
 }
 
@@ -82,6 +92,44 @@ read_flags (struct nbd_handle *h)
   return flags;
 }
 
+/* The handshake, with a server that may never answer: NULL, or what is wrong. */
+static const char *
+await_ready (struct nbd_handle *h)
+{
+  const time_t end = time (NULL) + PATIENCE;
+
+  while (nbd_aio_is_connecting (h)) {
+    if (time (NULL) > end)
+      return "the server does not answer";
+    if (nbd_poll (h, 1000) == -1)
+      break;
+  }
+  return nbd_aio_is_ready (h) ? NULL : libnbd_error ();
+}
+
+static int
+connect_uri (struct nbd_handle *h, const char *uri)
+{
+  const char *why = nbd_aio_connect_uri (h, uri) == -1 ? libnbd_error ()
+                                                       : await_ready (h);
+
+  if (why)
+    complain ("%s: %s", uri, why);
+  return why ? -1 : 0;
+}
+
+static int
+shake_hands (struct nbd_handle *h, int fd, const struct export *e)
+{
+  const char *why = nbd_set_export_name (h, e->name) == -1
+                        || nbd_aio_connect_socket (h, fd) == -1
+                      ? libnbd_error () : await_ready (h);
+
+  if (why)
+    complain ("no handshake with the server: %s", why);
+  return why ? -1 : 0;
+}
+
 int
 export_open (struct export *e, const char *uri)
 {
@@ -93,9 +141,11 @@ export_open (struct export *e, const char *uri)
   e->address_length = sizeof e->address;
   if (!h)
     return -1;
-  if (nbd_connect_uri (h, uri) == -1 || (size = nbd_get_size (h)) == -1
-      || !(e->name = nbd_get_export_name (h)))
-    complain ("%s: %s", uri, nbd_get_error ());
+  if (connect_uri (h, uri) == -1)
+    ; /* it said why */
+  else if ((size = nbd_get_size (h)) == -1
+           || !(e->name = nbd_get_export_name (h)))
+    complain ("%s: %s", uri, libnbd_error ());
   else if (getpeername (nbd_aio_get_fd (h), (void *) &e->address,
                         &e->address_length)
              == -1
@@ -113,7 +163,8 @@ export_open (struct export *e, const char *uri)
     read_id (h, e->id);
     r = 0;
   }
-  nbd_shutdown (h, 0);
+  if (r == 0)
+    nbd_shutdown (h, 0);
   nbd_close (h);
   return r;
 }
@@ -134,33 +185,19 @@ dial (const struct export *e)
   const struct timeval patience = { .tv_sec = PATIENCE };
   const int on = 1;
 
-  if (fd == -1)
+  if (fd == -1) {
+    complain ("socket: %s", strerror (errno));
     return -1;
+  }
   setsockopt (fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
   if (e->address.ss_family != AF_UNIX)
     setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (connect (fd, (const void *) &e->address, e->address_length) == -1) {
+    complain ("the server cannot be reached: %s", strerror (errno));
     close (fd);
     return -1;
   }
   return fd;
-}
-
-/* The handshake, with a server that may never answer.  libnbd owns fd. */
-static int
-shake_hands (struct nbd_handle *h, int fd)
-{
-  const time_t end = time (NULL) + PATIENCE;
-
-  if (nbd_aio_connect_socket (h, fd) == -1)
-    return -1;
-  while (nbd_aio_is_connecting (h)) {
-    if (time (NULL) > end)
-      return -1;
-    if (nbd_poll (h, 1000) == -1)
-      return -1;
-  }
-  return nbd_aio_is_ready (h) ? 0 : -1;
 }
 
 static bool
@@ -196,9 +233,7 @@ export_dial (const struct export *e)
     close (fd);
     return -1;
   }
-  if (nbd_set_export_name (h, e->name) == -1 || shake_hands (h, fd) == -1)
-    complain ("no handshake: %s", nbd_get_error () ?: "no answer");
-  else if (same_export (h, e)) {
+  if (shake_hands (h, fd, e) == 0 && same_export (h, e)) {
     own = fcntl (nbd_aio_get_fd (h), F_DUPFD_CLOEXEC, 0);
     if (own != -1) {
       const struct timeval never = { 0 };
