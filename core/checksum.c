@@ -4,42 +4,14 @@
 #include <string.h>
 
 #include "checksum.h"
+#include "checksum-numbers.h"
 #include "cpu.h"
 #include "codec/bytes.h"
 
-/* Digits of a pseudo-random sequence. */
-const int16_t tz_checksum_key[128] __attribute__ ((aligned (64))) = {
-  -10437, -4685, 6369, 14597, 23821, -15967, 3471, -7295,
-  11759, 11525, 2099, -15641, 17675, 5857, -31591, 12303,
-  7339, 17895, -21681, 4621, -23469, -16805, 30019, -9597,
-  -20503, 16115, -31985, -25873, 12309, 4435, -7271, -18081,
-  -25791, -22879, 3533, -18009, -20543, -12961, -16453, -16147,
-  13025, -20209, -16929, 18623, -1457, -4201, 12391, -10889,
-  -5399, 27669, 9015, 12231, 12347, 25829, 4569, -31993,
-  12477, -6675, 19933, -14965, -6787, -29767, 21397, -27211,
-  843, 18585, 8299, -13687, 15603, -32427, -4881, 5941,
-  -29501, -29797, 24519, -8331, -18501, 32197, -19701, -10773,
-  31935, 1071, -26787, -14081, 8107, -2297, -17241, 21463,
-  -17937, 13639, 9795, 5587, -15963, -6849, -11055, 9905,
-  -25347, -24637, -6723, -26509, -19533, -24855, -6289, -6159,
-  -17777, -20929, -7701, -1439, 27903, 407, 17413, 32669,
-  23453, -26981, 18733, -30813, 23427, -31469, -23005, -13651,
-  -13721, 11219, -20539, 17833, -11401, 5387, -23933, -8433,
-};
-const uint32_t tz_checksum_fold[32] __attribute__ ((aligned (64))) = {
-  0x785349df, 0x443f3646, 0xbb9c4c85, 0xd230d2c8,
-  0xddc2e12a, 0x628b4bac, 0x8984c99f, 0x6e64f926,
-  0x4d6cc573, 0x90070f45, 0xb1851855, 0x61d01e85,
-  0xce1447f6, 0x7d5641db, 0xa99b0123, 0x30d0745d,
-  0x9b5ee508, 0xfb79970a, 0x7d9a878a, 0x2ef12aba,
-  0xd62ec62b, 0x8918c87e, 0xc1597fea, 0x6050a41c,
-  0xfdb38d8d, 0x518b22c7, 0x312cfd02, 0xf09a3d14,
-  0xaecc7f4d, 0xb9ac6505, 0x071b60cf, 0xe2bfa63f,
-};
-#define MUL0 0x2d05d71850db7f5b
-#define MUL1 0x083381f01eb5d647
-#define MUL2 0xc2e64a7ca35d7e85
-#define MUL3 0x450a0ef4f553b421
+const int16_t tz_checksum_key[128] __attribute__ ((aligned (64)))
+    = { TZ_CHECKSUM_KEY };
+const uint32_t tz_checksum_fold[32] __attribute__ ((aligned (64)))
+    = { TZ_CHECKSUM_FOLD };
 
 #define EIGHT 255, 255, 255, 255, 255, 255, 255, 255
 const uint8_t tz_checksum_mask[128]
@@ -123,9 +95,9 @@ tz_checksum (const uint8_t *p, size_t len, uint64_t seed)
 {
   uint64_t h = atomic_load_explicit (&sum, memory_order_relaxed) (p, len);
 
-  h += seed * MUL0 + len * MUL1;
-  h = (h ^ h >> 32) * MUL2;
-  h = (h ^ h >> 29) * MUL3;
+  h += seed * TZ_CHECKSUM_MUL0 + len * TZ_CHECKSUM_MUL1;
+  h = (h ^ h >> 32) * TZ_CHECKSUM_MUL2;
+  h = (h ^ h >> 29) * TZ_CHECKSUM_MUL3;
   return h >> 32;
 }
 

@@ -67,7 +67,7 @@ struct tz_gpu_shape {
   unsigned smem;    /* bytes a block, at most 48 KiB */
 };
 
-#define TZ_GPU_SMEM_LD64_DECOMPRESS 21888
+#define TZ_GPU_SMEM_LD64_DECOMPRESS 21904
 #define TZ_GPU_SMEM_LD64_COMPRESS   36864
 #define TZ_GPU_SMEM_LZ4_DECOMPRESS  17024
 #define TZ_GPU_SMEM_LZ4_COMPRESS    43008

@@ -1,0 +1,4 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* All kernels, for nvcc; tests/emul/emul.c includes them too, as C. */
+#include "ld64-decompress.h"
+#include "scan.h"

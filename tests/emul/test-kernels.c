@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* The kernels, emulated, against the codecs of the CPU: every blob of theirs
+ * and mutants of it, and every blob of the kernels' own.
+ *   test-kernels [FILE.pages...]
+ */
+#include "config.h"
+
+#include <stdlib.h>
+#ifdef HAVE_LIBLZ4
+#include <lz4.h>
+#include <lz4hc.h>
+#endif
+
+#include "checksum.h"
+#include "codec/codec.h"
+#include "emul.h"
+#include "../unit/pages.h"
+
+#define BATCH 7 /* pages a launch: not all groups have one */
+
+static uint64_t rng = 1;
+static uint8_t *scratch[TZ_CODECS];
+
+/* What one launch works on.  Blobs end just before a page that faults, as
+ * nothing may be read past their last 16 bytes.
+ */
+static struct {
+  unsigned n;
+  uint8_t *blob[BATCH], *page[BATCH], *out[BATCH];
+  struct tz_gpu_job job[BATCH];
+  int expect[BATCH];
+  int32_t result[BATCH + 1];
+  uint64_t extra[BATCH + 1];
+} batch;
+
+static void
+poison (void *p, size_t n)
+{
+  memset (p, 0xa5, n);
+}
+
+static bool
+poisoned (const uint8_t *p, size_t n)
+{
+  while (n > 0)
+    if (p[--n] != 0xa5)
+      return false;
+  return true;
+}
+
+static uint64_t
+address (const void *p)
+{
+  return (uint64_t) (uintptr_t) p;
+}
+
+static void
+launch (enum tz_gpu_kernel kernel, uint32_t flags, bool extra)
+{
+  poison (batch.result, sizeof batch.result);
+  poison (batch.extra, sizeof batch.extra);
+  emul_launch (kernel, batch.job, batch.result, batch.n, flags,
+               extra ? batch.extra : NULL);
+  CHECK (batch.result[batch.n] == (int32_t) 0xa5a5a5a5);
+  CHECK (batch.extra[batch.n] == 0xa5a5a5a5a5a5a5a5);
+}
+
+/* ---- Decompression ---- */
+
+static enum tz_codec codec;
+static unsigned long n_blobs, n_good;
+
+static void
+decompress_batch (void)
+{
+  enum tz_gpu_kernel kernel = codec == TZ_LD64 ? TZ_GPU_LD64_DECOMPRESS
+                                               : TZ_GPU_LZ4_DECOMPRESS;
+  bool check = rnd (&rng) % 2;
+  unsigned i, wrong = (unsigned) rnd (&rng) % BATCH;
+  int expect;
+
+  if (batch.n == 0)
+    return;
+  for (i = 0; i < batch.n; i++) {
+    poison (batch.out[i], TZ_PAGE);
+    batch.job[i].dst = address (batch.out[i]);
+    batch.job[i].sum ^= check && i == wrong;
+  }
+  launch (kernel, check ? TZ_GPU_CHECK : 0, false);
+  for (i = 0; i < batch.n; i++) {
+    expect = batch.expect[i] != 0     ? TZ_GPU_EBLOB
+             : check && i == wrong ? TZ_GPU_ESUM
+                                      : 0;
+    if (batch.result[i] != expect)
+      fprintf (stderr, "%s: page %u: %d, not %d\n", tz_codecs[codec]->name, i,
+               batch.result[i], expect);
+    CHECK (batch.result[i] == expect);
+    if (expect == 0)
+      CHECK (memcmp (batch.out[i], batch.page[i], TZ_PAGE) == 0);
+    else
+      CHECK (poisoned (batch.out[i], TZ_PAGE));
+    n_good += expect == 0;
+  }
+  n_blobs += batch.n;
+  batch.n = 0;
+}
+
+/* Have a blob decompressed, with what the CPU makes of it for an answer. */
+static void
+try_blob (const uint8_t *blob, size_t len)
+{
+  static uint8_t copy[TZ_DST_SIZE + TZ_BLOB_SLACK]
+      __attribute__ ((aligned (64)));
+  unsigned i = batch.n++;
+  struct tz_gpu_job *job = &batch.job[i];
+  uint8_t *at = batch.blob[i] + 2 * TZ_PAGE - (len + 15) / 16 * 16;
+
+  memcpy (copy, blob, len);
+  memcpy (at, blob, len);
+  batch.expect[i] = len < 1 || len >= TZ_PAGE
+                        ? -1
+                        : tz_codecs[codec]->decode (scratch[codec], copy, len,
+                                                    batch.page[i]);
+  *job = (struct tz_gpu_job) { .src = address (at), .len = (uint32_t) len,
+                               .page = rnd (&rng) >> 4 };
+  if (len > 0 && len <= TZ_PAGE)
+    job->sum = tz_checksum (copy, len, job->page << 4 | codec);
+  if (batch.n == BATCH)
+    decompress_batch ();
+}
+
+/* Change a few bits or bytes, or the length. */
+static void
+try_mutant (const uint8_t *blob, size_t len)
+{
+  static uint8_t m[2 * TZ_PAGE];
+  unsigned n = 1 + (unsigned) rnd (&rng) % 4, i;
+  size_t at;
+
+  memcpy (m, blob, len);
+  for (i = 0; i < n; i++) {
+    /* The beginning holds what the rest depends on. */
+    at = rnd (&rng) % (rnd (&rng) % 2 || len < 64 ? len : 64);
+    switch (rnd (&rng) % 8) {
+    case 0: case 1: case 2:
+      m[at] ^= (uint8_t) (1 << rnd (&rng) % 8);
+      break;
+    case 3: case 4:
+      m[at] = (uint8_t) rnd (&rng);
+      break;
+    case 5:
+      m[at] = rnd (&rng) % 2 ? 255 : 0;
+      break;
+    case 6:
+      len = 1 + rnd (&rng) % len;
+      break;
+    default:
+      memset (m + len, (int) rnd (&rng), 40);
+      len += rnd (&rng) % 40;
+    }
+  }
+  try_blob (m, len);
+}
+
+static void
+try_lz4_blocks (const uint8_t *page)
+{
+#ifdef HAVE_LIBLZ4
+  static char dst[LZ4_COMPRESSBOUND (TZ_PAGE)];
+  int n;
+
+  n = LZ4_compress_default ((const char *) page, dst, TZ_PAGE, sizeof dst);
+  try_blob ((uint8_t *) dst, (size_t) n);
+  n = LZ4_compress_HC ((const char *) page, dst, TZ_PAGE, sizeof dst, 9);
+  try_blob ((uint8_t *) dst, (size_t) n);
+  try_mutant ((uint8_t *) dst, (size_t) n);
+#else
+  (void) page;
+#endif
+}
+
+static void
+decompress_page (const uint8_t *page)
+{
+  static uint8_t dst[TZ_DST_SIZE] __attribute__ ((aligned (64)));
+  int level, n, i;
+
+  for (level = 1; level <= tz_codecs[codec]->max_level; level++) {
+    n = tz_codecs[codec]->encode (scratch[codec], page, dst, level);
+    if (n <= 0)
+      continue;
+    try_blob (dst, (size_t) n);
+    for (i = 0; i < 2; i++)
+      try_mutant (dst, (size_t) n);
+  }
+  if (codec == TZ_LZ4)
+    try_lz4_blocks (page);
+}
+
+static void
+test_decompress (enum tz_codec c, char **files, unsigned every)
+{
+  static uint8_t any[2 * TZ_PAGE];
+  size_t len, i;
+
+  codec = c;
+  n_blobs = n_good = 0;
+  all_pages (files, every, decompress_page);
+  for (len = 0; len < 5000; len += 1 + len / 20) {
+    for (i = 0; i < len; i++)
+      any[i] = (uint8_t) rnd (&rng);
+    try_blob (any, len);
+    memset (any, 0, sizeof any);
+    try_blob (any, len);
+  }
+  decompress_batch ();
+  printf ("%s: decompressed %lu blobs, %lu of them good\n",
+          tz_codecs[codec]->name, n_blobs, n_good);
+}
+
+int
+main (int argc, char **argv)
+{
+  unsigned every = argc > 1 ? 16 : 8, i;
+  static const enum tz_codec used[] = { TZ_LD64, TZ_LZ4 };
+
+  for (i = 0; i < BATCH; i++) {
+    batch.blob[i] = guarded (2 * TZ_PAGE);
+    batch.page[i] = guarded (TZ_PAGE);
+    batch.out[i] = guarded (TZ_PAGE);
+  }
+  for (i = 0; i < 2; i++) {
+    const struct tz_codec_ops *ops = tz_codecs[used[i]];
+    size_t size = ops->scratch_size (ops->max_level);
+
+    scratch[used[i]] = aligned_alloc (64, (size + 63) / 64 * 64);
+    CHECK (scratch[used[i]] != NULL);
+    memset (scratch[used[i]], 0, size);
+    if (ops->init)
+      CHECK (ops->init (scratch[used[i]], size, ops->max_level) == 0);
+  }
+  test_decompress (TZ_LD64, argv + 1, every);
+  return 0;
+}
