@@ -43,21 +43,6 @@ struct blob {
   uint32_t line;    /* last line with a ref before; 64: none */
 };
 
-DEVICE uint32_t
-count_pair (struct pair v)
-{
-  return count_bits (v.x) + count_bits (v.y);
-}
-
-/* The bits below bit 8 i of v. */
-DEVICE struct pair
-below (struct pair v, unsigned i)
-{
-  v.x &= funnel_clamp (~0u, 0, i < 4 ? 32 - 8 * i : 0);
-  v.y &= i < 4 ? 0 : ~(~0u << 8 * (i - 4));
-  return v;
-}
-
 /* Read the bitmaps; false if the streams they count do not fit. */
 DEVICE bool
 read_bitmaps (struct blob *u)

@@ -54,4 +54,19 @@ count_bytes (uint32_t x)
   return (x + (x >> 4)) & 0x0f0f0f0f;
 }
 
+DEVICE uint32_t
+count_pair (struct pair v)
+{
+  return count_bits (v.x) + count_bits (v.y);
+}
+
+/* The bits below bit 8 i of v. */
+DEVICE struct pair
+below (struct pair v, unsigned i)
+{
+  v.x &= funnel_clamp (~0u, 0, i < 4 ? 32 - 8 * i : 0);
+  v.y &= i < 4 ? 0 : ~(~0u << 8 * (i - 4));
+  return v;
+}
+
 #endif /* TZ_GPU_LD64_H */

@@ -218,10 +218,76 @@ test_decompress (enum tz_codec c, char **files, unsigned every)
           tz_codecs[codec]->name, n_blobs, n_good);
 }
 
+/* ---- Compression ---- */
+
+static unsigned long n_pages, n_blob_bytes;
+
+/* A kernel writes what the CPU does at this level. */
+#define GPU_LEVEL 1
+
+static void
+compress_batch (void)
+{
+  static uint8_t dst[TZ_DST_SIZE] __attribute__ ((aligned (64)));
+  enum tz_gpu_kernel kernel = codec == TZ_LD64 ? TZ_GPU_LD64_COMPRESS
+                                               : TZ_GPU_LZ4_COMPRESS;
+  bool check = rnd (&rng) % 2;
+  unsigned i, len, stored;
+  uint64_t seed;
+  int n;
+
+  if (batch.n == 0)
+    return;
+  for (i = 0; i < batch.n; i++) {
+    poison (batch.out[i], TZ_PAGE);
+    batch.job[i]
+        = (struct tz_gpu_job) { .src = address (batch.page[i]),
+                                .dst = address (batch.out[i]),
+                                .page = rnd (&rng) >> 4 };
+  }
+  launch (kernel, check ? TZ_GPU_CHECK : 0, check);
+  for (i = 0; i < batch.n; i++) {
+    n = tz_codecs[codec]->encode (scratch[codec], batch.page[i], dst,
+                                  GPU_LEVEL);
+    len = n > 0 ? (unsigned) n : TZ_PAGE;
+    CHECK (batch.result[i] == (int) len);
+    stored = len < TZ_PAGE ? (len + 15) / 16 * 16 : 0;
+    CHECK (n <= 0 || memcmp (batch.out[i], dst, len) == 0);
+    CHECK (poisoned (batch.out[i] + stored, TZ_PAGE - stored));
+    if (check) {
+      seed = batch.job[i].page << 4 | (n > 0 ? codec : TZ_RAW);
+      CHECK (batch.extra[i]
+             == tz_checksum (n > 0 ? dst : batch.page[i], len, seed));
+    }
+    n_blob_bytes += len;
+  }
+  n_pages += batch.n;
+  batch.n = 0;
+}
+
+static void
+compress_page (const uint8_t *page)
+{
+  memcpy (batch.page[batch.n++], page, TZ_PAGE);
+  if (batch.n == BATCH)
+    compress_batch ();
+}
+
+static void
+test_compress (enum tz_codec c, char **files, unsigned every)
+{
+  codec = c;
+  n_pages = n_blob_bytes = 0;
+  all_pages (files, every, compress_page);
+  compress_batch ();
+  printf ("%s: compressed %lu pages, %.3f times\n", tz_codecs[codec]->name,
+          n_pages, (double) n_pages * TZ_PAGE / n_blob_bytes);
+}
+
 int
 main (int argc, char **argv)
 {
-  unsigned every = argc > 1 ? 16 : 8, i;
+  unsigned every = argc > 1 ? 16 : 1, i;
   static const enum tz_codec used[] = { TZ_LD64, TZ_LZ4 };
 
   for (i = 0; i < BATCH; i++) {
@@ -240,5 +306,6 @@ main (int argc, char **argv)
       CHECK (ops->init (scratch[used[i]], size, ops->max_level) == 0);
   }
   test_decompress (TZ_LD64, argv + 1, every);
+  test_compress (TZ_LD64, argv + 1, every);
   return 0;
 }
