@@ -195,6 +195,7 @@ struct table {
 slot_t *tz_slot (struct table *t, uint64_t page, bool create);
 /* Returns the word without lock and waiter bits. */
 uint64_t tz_slot_lock (slot_t *slot);
+bool tz_slot_trylock (slot_t *slot, uint64_t *word);
 void tz_slot_unlock (slot_t *slot, uint64_t word);
 /* Rebuild the pool's bitmaps from the table found in the region; fn is called
  * for each page's word.
@@ -240,6 +241,8 @@ struct upkeep {
   atomic_bool settling; /* about to give memory back */
 };
 
+struct offload;
+
 struct tz_store {
   struct tz_params params;
   enum tz_codec codec; /* what params.codec comes to */
@@ -252,17 +255,47 @@ struct tz_store {
   size_t scratch_len;
   struct stat_cell cells[STAT_CELLS];
   struct upkeep upkeep;
+  uint64_t bulk_min;       /* bytes; requests from here on are large */
+  struct offload *offload; /* who serves them; NULL: nobody else */
 };
 
 int tz_upkeep_start (struct tz_store *s);
 void tz_upkeep_stop (struct tz_store *s);
 void tz_upkeep_want (void *store, bool more);
 
+/* What other parts need of the store (store.c): scratch; tz_read inside the
+ * disk and without statistics; and one page whose slot is locked, with a stream
+ * if its codec decodes with scratch.
+ */
+struct stream *tz_stream_get (struct tz_store *s);
+void tz_stream_put (struct stream *st);
+int tz_read_range (struct tz_store *s, void *buf, uint64_t count,
+                   uint64_t offset);
+int tz_load_page (struct tz_store *s, struct stream *st, uint64_t page,
+                  uint64_t w, uint8_t *buf);
+
+/* Large reads (bulk.c). */
+int tz_bulk_read (struct offload *o, void *buf, uint64_t count,
+                  uint64_t offset);
+void tz_offload_stop (struct tz_store *s);
+size_t tz_offload_bytes (const struct offload *o);
+
 struct stat_cell *tz_stat_cell (struct tz_store *s);
 static inline void
 stat_add (atomic_int_fast64_t *p, int64_t n)
 {
   atomic_fetch_add_explicit (p, n, memory_order_relaxed);
+}
+
+/* While spinning. */
+static inline void
+tz_pause_cpu (void)
+{
+#if defined(__x86_64__)
+  __builtin_ia32_pause ();
+#elif defined(__aarch64__)
+  __asm__ volatile ("yield");
+#endif
 }
 
 /* The CPU this thread runs on, as a hint. */

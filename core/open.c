@@ -277,6 +277,7 @@ tz_open (const struct tz_params *params, struct tz_store **store)
     return -ENOMEM;
   memset (s, 0, sizeof *s);
   s->region.fd = -1;
+  s->bulk_min = UINT64_MAX;
   s->params = *params;
   s->codec = params->codec == TZ_AUTO ? TZ_LD64 : params->codec;
   err = open_region (s);
@@ -333,6 +334,7 @@ tz_close (struct tz_store *s)
   unsigned i;
 
   tz_upkeep_stop (s);
+  tz_offload_stop (s);
   for (i = 0; s->streams && i < s->n_streams; i++)
     pthread_mutex_destroy (&s->streams[i].lock);
   tz_unmap (s->scratch, s->scratch_len);

@@ -14,8 +14,8 @@
 
 /* ---- Streams ---- */
 
-static struct stream *
-stream_get (struct tz_store *s)
+struct stream *
+tz_stream_get (struct tz_store *s)
 {
   unsigned i, first = tz_this_cpu () % s->n_streams;
   struct stream *st;
@@ -30,8 +30,8 @@ stream_get (struct tz_store *s)
   return st;
 }
 
-static void
-stream_put (struct stream *st)
+void
+tz_stream_put (struct stream *st)
 {
   if (st)
     pthread_mutex_unlock (&st->lock);
@@ -60,9 +60,9 @@ bad_blob (struct tz_store *s)
 /* Decode the page a word stands for; its slot is locked.  The stream is only
  * needed for codecs that decode with scratch.
  */
-static int
-load_page (struct tz_store *s, struct stream *st, uint64_t page, uint64_t w,
-           uint8_t *buf)
+int
+tz_load_page (struct tz_store *s, struct stream *st, uint64_t page, uint64_t w,
+              uint8_t *buf)
 {
   unsigned codec = word_codec (w), len = word_len (w);
   const uint8_t *blob = run_address (&s->region, word_run (w));
@@ -250,7 +250,7 @@ write_part (struct tz_store *s, struct stream *st, uint64_t page,
     return 0;
   }
   new = old;
-  err = load_page (s, st, page, old, st->page);
+  err = tz_load_page (s, st, page, old, st->page);
   if (err == 0) {
     if (src)
       memcpy (st->page + at, src, count);
@@ -297,16 +297,16 @@ read_page (struct tz_store *s, struct stream **st, uint64_t page, uint8_t *buf,
   for (;;) {
     /* The stream comes first in the lock order. */
     if (!*st && (count < TZ_PAGE || needs_stream (w)))
-      *st = stream_get (s);
+      *st = tz_stream_get (s);
     w = tz_slot_lock (slot);
     if (likely (*st || !needs_stream (w)))
       break;
     tz_slot_unlock (slot, w);
   }
   if (count == TZ_PAGE)
-    err = load_page (s, *st, page, w, buf);
+    err = tz_load_page (s, *st, page, w, buf);
   else {
-    err = load_page (s, *st, page, w, (*st)->page);
+    err = tz_load_page (s, *st, page, w, (*st)->page);
     if (err == 0)
       memcpy (buf, (*st)->page + at, count);
   }
@@ -315,20 +315,32 @@ read_page (struct tz_store *s, struct stream **st, uint64_t page, uint8_t *buf,
 }
 
 int
-tz_read (struct tz_store *s, void *buf, uint64_t count, uint64_t offset)
+tz_read_range (struct tz_store *s, void *buf, uint64_t count, uint64_t offset)
 {
   struct stream *st = NULL;
   uint8_t *p = buf;
   unsigned n;
   int err = 0;
 
-  if (outside (s, count, offset))
-    return -EINVAL;
   for (; count > 0 && err == 0; count -= n, offset += n, p += n) {
     n = first_part (count, offset);
     err = read_page (s, &st, offset / TZ_PAGE, p, offset % TZ_PAGE, n);
   }
-  stream_put (st);
+  tz_stream_put (st);
+  return err;
+}
+
+int
+tz_read (struct tz_store *s, void *buf, uint64_t count, uint64_t offset)
+{
+  int err;
+
+  if (outside (s, count, offset))
+    return -EINVAL;
+  if (likely (count < s->bulk_min))
+    err = tz_read_range (s, buf, count, offset);
+  else
+    err = tz_bulk_read (s->offload, buf, count, offset);
   if (unlikely (err))
     stat_add (&tz_stat_cell (s)->failed_reads, 1);
   return err;
@@ -344,7 +356,7 @@ tz_write (struct tz_store *s, const void *buf, uint64_t count, uint64_t offset)
 
   if (outside (s, count, offset))
     return -EINVAL;
-  st = stream_get (s);
+  st = tz_stream_get (s);
   for (; count > 0 && err == 0; count -= n, offset += n, p += n) {
     n = first_part (count, offset);
     if (n == TZ_PAGE)
@@ -352,7 +364,7 @@ tz_write (struct tz_store *s, const void *buf, uint64_t count, uint64_t offset)
     else
       err = write_part (s, st, offset / TZ_PAGE, p, offset % TZ_PAGE, n);
   }
-  stream_put (st);
+  tz_stream_put (st);
   if (unlikely (err))
     stat_add (&tz_stat_cell (s)->failed_writes, 1);
   return err;
@@ -377,10 +389,10 @@ drop_pages (struct tz_store *s, uint64_t page, uint64_t end)
 static int
 zero_part (struct tz_store *s, uint64_t count, uint64_t offset)
 {
-  struct stream *st = stream_get (s);
+  struct stream *st = tz_stream_get (s);
   int err = write_part (s, st, offset / TZ_PAGE, NULL, offset % TZ_PAGE, count);
 
-  stream_put (st);
+  tz_stream_put (st);
   return err;
 }
 

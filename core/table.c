@@ -20,16 +20,6 @@ _Static_assert (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 
 #define SPINS 100
 
-static inline void
-pause_cpu (void)
-{
-#if defined(__x86_64__)
-  __builtin_ia32_pause ();
-#elif defined(__aarch64__)
-  __asm__ volatile ("yield");
-#endif
-}
-
 slot_t *
 tz_slot (struct table *t, uint64_t page, bool create)
 {
@@ -67,7 +57,7 @@ lock_slowly (slot_t *slot)
       continue;
     }
     if (spins++ < SPINS) {
-      pause_cpu ();
+      tz_pause_cpu ();
       continue;
     }
     if (!(w & WORD_WAITER)
@@ -91,6 +81,16 @@ tz_slot_lock (slot_t *slot)
           memory_order_relaxed)))
     return w;
   return lock_slowly (slot);
+}
+
+bool
+tz_slot_trylock (slot_t *slot, uint64_t *word)
+{
+  *word = atomic_load_explicit (slot, memory_order_relaxed);
+  return !(*word & (WORD_LOCK | WORD_WAITER))
+         && atomic_compare_exchange_strong_explicit (
+             slot, word, *word | WORD_LOCK, memory_order_acquire,
+             memory_order_relaxed);
 }
 
 void

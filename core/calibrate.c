@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* From how many pages on does it pay to ask others?  Measured at start with
+ * the codec of the store: by one core, by all that are idle, by the engine.
+ *
+ * The pages are made up, but like those of processes: records of pointers and
+ * small numbers.  They stay in the cache, which flatters one core: what is
+ * found to pay here pays more with pages that come from memory.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bulk.h"
+#include "codec/bytes.h"
+
+#define SAMPLES 32 /* different pages */
+#define ROUNDS  5
+/* What is asked of others must take no more than this share of the time it
+ * takes alone, in percent: others are not always idle.
+ */
+#define PAYS    80
+#define LARGEST 4096 /* pages */
+
+struct blob {
+  unsigned len;
+  uint8_t bytes[TZ_DST_SIZE] __attribute__ ((aligned (64)));
+};
+
+struct sample {
+  struct offload *o;
+  struct blob blob[SAMPLES];
+  uint8_t page[SAMPLES][TZ_PAGE] __attribute__ ((aligned (64)));
+  uint8_t *out; /* LARGEST pages */
+};
+
+/* ---- The sample ---- */
+
+static void
+make_page (uint8_t *page, uint64_t seed)
+{
+  uint64_t x = seed * 0x9e3779b97f4a7c15 + 1, v;
+  unsigned i;
+
+  for (i = 0; i < TZ_PAGE; i += 8) {
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    v = i % 64 == 0    ? 0x00007f32a4000000 + (x >> 40) * 16
+        : i % 64 == 24 ? i / 64
+        : i % 64 == 48 ? (x >> 32) % 200
+        : i % 512 == 8 ? x
+                       : 0;
+    memcpy (page + i, &v, sizeof v);
+  }
+}
+
+/* False if the codec has no use for others. */
+static bool
+make_sample (struct sample *m)
+{
+  struct tz_store *s = m->o->store;
+  struct stream *st;
+  unsigned i;
+  int r = 1;
+
+  if (s->codec == TZ_RAW)
+    return false;
+  st = tz_stream_get (s);
+  for (i = 0; i < SAMPLES && r > 0; i++) {
+    make_page (m->page[i], i);
+    r = tz_codecs[s->codec]->encode (st->scratch[s->codec], m->page[i],
+                                     m->blob[i].bytes, s->params.level);
+    m->blob[i].len = r;
+  }
+  tz_stream_put (st);
+  return r > 0;
+}
+
+/* ---- What is measured: n pages decoded, in ns ---- */
+
+static void
+decode_part (void *opaque, unsigned from, unsigned n)
+{
+  struct sample *m = opaque;
+  struct tz_store *s = m->o->store;
+  struct stream *st = tz_stream_get (s);
+  const struct blob *b;
+
+  for (; n > 0; n--, from++) {
+    b = &m->blob[from % SAMPLES];
+    tz_checksum (b->bytes, b->len, from);
+    tz_codecs[s->codec]->decode (st->scratch[s->codec], b->bytes, b->len,
+                                 m->out + (size_t) from * TZ_PAGE);
+  }
+  tz_stream_put (st);
+}
+
+static uint64_t
+by_one (struct sample *m, unsigned n)
+{
+  uint64_t t = tz_now_ns ();
+
+  decode_part (m, 0, n);
+  return tz_now_ns () - t;
+}
+
+static uint64_t
+by_cores (struct sample *m, unsigned n)
+{
+  uint64_t t = tz_now_ns ();
+
+  tz_helpers_run (m->o->helpers, n, tz_part_pages (n, m->o->threads),
+                  decode_part, m);
+  return tz_now_ns () - t;
+}
+
+static void
+fill (struct sample *m, struct ticket *t, unsigned n)
+{
+  struct tz_store *s = m->o->store;
+  const struct blob *b;
+  unsigned i;
+
+  t->op = TZ_DECODE;
+  t->codec = s->codec;
+  t->n = n;
+  for (i = 0; i < n; i++) {
+    b = &m->blob[i % SAMPLES];
+    t->job[i].src = t->stage + (size_t) i * STAGE_STRIDE;
+    memcpy ((uint8_t *) t->job[i].src, b->bytes, b->len);
+    t->job[i].len = b->len;
+    t->job[i].page = i;
+    t->job[i].sum = tz_checksum (b->bytes, b->len,
+                                 (uint64_t) i << 4 | s->codec);
+  }
+}
+
+/* As a request does it, with the copies; 0 if the engine failed. */
+static uint64_t
+by_engine (struct sample *m, unsigned n)
+{
+  struct device *d = m->o->device;
+  unsigned max = tz_device_pages (d), given = 0, tickets = 0, i, k, bad = 0;
+  struct ticket *t[LARGEST / TICKET_PAGES];
+  uint64_t since = tz_now_ns ();
+
+  for (; given < n && tickets < LARGEST / TICKET_PAGES; given += max) {
+    t[tickets] = tz_device_get (d);
+    if (!t[tickets])
+      break;
+    fill (m, t[tickets], n - given < max ? n - given : max);
+    tz_device_submit (d, t[tickets++]);
+  }
+  for (i = 0; i < tickets; i++) {
+    if (!tz_device_wait (d, t[i]))
+      bad++;
+    for (k = 0; k < t[i]->n && bad == 0; k++) {
+      bad += t[i]->result[k] != 0;
+      memcpy (m->out + (size_t) k * TZ_PAGE, t[i]->job[k].dst, TZ_PAGE);
+    }
+    tz_device_put (d, t[i]);
+  }
+  return bad || given < n ? 0 : tz_now_ns () - since;
+}
+
+typedef uint64_t measure_fn (struct sample *m, unsigned n);
+
+/* The fastest of some rounds, or 0.  Helpers fall asleep between them, as they
+ * do between requests.
+ */
+static uint64_t
+best (struct sample *m, measure_fn *fn, unsigned n)
+{
+  const struct timespec pause = { 0, 200000 };
+  uint64_t least = UINT64_MAX, t;
+  unsigned i;
+
+  for (i = 0; i < ROUNDS; i++) {
+    nanosleep (&pause, NULL);
+    t = fn (m, n);
+    if (t == 0)
+      return 0;
+    if (t < least)
+      least = t;
+  }
+  return least;
+}
+
+/* The smallest number of pages from which on a pays more than b, up to max. */
+static uint32_t
+crossover (struct sample *m, measure_fn *a, measure_fn *b, unsigned max)
+{
+  uint32_t found = TZ_NEVER;
+  uint64_t ta, tb;
+  unsigned n;
+
+  for (n = max; n >= BULK_MIN; n /= 2) {
+    ta = best (m, a, n);
+    tb = best (m, b, n);
+    if (ta == 0 || ta * 100 > tb * PAYS)
+      break;
+    found = n;
+  }
+  return found;
+}
+
+/* ---- What follows from it ---- */
+
+static void
+calibrate_engine (struct sample *m, const struct tz_offload_params *p)
+{
+  struct offload *o = m->o;
+  unsigned max = p->with.batch < LARGEST ? p->with.batch : LARGEST;
+
+  if (!tz_device_can (o->device, TZ_DECODE, o->store->codec))
+    return;
+  o->crossover_one = crossover (m, by_engine, by_one, max);
+  o->crossover_all = o->crossover_one;
+  if (o->helpers && o->crossover_one != TZ_NEVER)
+    o->crossover_all = crossover (m, by_engine, by_cores, max);
+  o->device_min = p->always ? BULK_MIN : o->crossover_all;
+}
+
+int
+tz_calibrate (struct offload *o, const struct tz_offload_params *p)
+{
+  struct sample *m;
+  int err = 0;
+
+  if (p->min_pages) {
+    if (o->helpers)
+      o->cores_min = p->min_pages;
+    if (o->device && tz_device_can (o->device, TZ_DECODE, o->store->codec))
+      o->device_min = p->min_pages;
+    return 0;
+  }
+  m = aligned_alloc (64, (sizeof *m + 63) / 64 * 64);
+  if (!m)
+    return -ENOMEM;
+  memset (m, 0, sizeof *m);
+  m->o = o;
+  m->out = tz_map ((size_t) LARGEST * TZ_PAGE);
+  if (!m->out)
+    err = -ENOMEM;
+  else if (make_sample (m)) {
+    /* Touch it now: the first to run must not pay for it. */
+    memset (m->out, 0, (size_t) LARGEST * TZ_PAGE);
+    if (o->helpers)
+      o->cores_min = crossover (m, by_cores, by_one, 512);
+    if (o->device)
+      calibrate_engine (m, p);
+  }
+  tz_unmap (m->out, (size_t) LARGEST * TZ_PAGE);
+  free (m);
+  return err;
+}

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* Large reads by several cores and by an engine that goes wrong in all ways:
+ * every byte must be right all the same, and what went wrong be counted.
+ */
+#include <time.h>
+
+#include "bulk.h"
+#include "engine.h"
+#include "pages.h"
+
+#define MiB    (1 << 20)
+#ifdef __SANITIZE_THREAD__
+#define SLOW   8
+#else
+#define SLOW   1
+#endif
+#define PAGES  1500
+#define SIZE   (PAGES * (uint64_t) TZ_PAGE + 1234)
+
+static uint8_t *image, *got;
+
+/* ---- Help ---- */
+
+static struct tz_store *
+store_with (enum tz_codec codec, bool checksum, bool prefault)
+{
+  struct tz_params p = {
+    .size = SIZE, .codec = codec, .checksum = checksum, .fd = -1,
+    .prefault = prefault, .memory = prefault ? 32 * MiB : 0,
+  };
+  struct tz_store *s;
+  int min, max;
+
+  CHECK (tz_codec_levels (codec, &min, &max, &p.level) == 0);
+  CHECK (tz_open (&p, &s) == 0);
+  CHECK (tz_start (s) == 0);
+  return s;
+}
+
+static void
+make_image (void)
+{
+  uint64_t page;
+
+  for (page = 0; page < PAGES; page++)
+    make_page (page % PAGE_KINDS, page, image + page * TZ_PAGE);
+  make_page (5, 1, image + page * TZ_PAGE);
+  /* A hole. */
+  memset (image + 700 * TZ_PAGE, 0, 30 * TZ_PAGE);
+}
+
+static void
+write_image (struct tz_store *s)
+{
+  CHECK (tz_write (s, image, SIZE, 0) == 0);
+  CHECK (tz_zero (s, 30 * TZ_PAGE, 700 * TZ_PAGE) == 0);
+}
+
+static bool
+reads_well (struct tz_store *s, uint64_t count, uint64_t offset)
+{
+  memset (got, 0xee, count + 1);
+  return tz_read (s, got, count, offset) == 0 && got[count] == 0xee
+         && memcmp (got, image + offset, count) == 0;
+}
+
+static struct tz_offload_stats
+stats (struct tz_store *s)
+{
+  struct tz_offload_stats st;
+
+  tz_offload_stats (s, &st);
+  return st;
+}
+
+/* All of it, and parts of all sizes at odd places. */
+static void
+read_all_over (struct tz_store *s, unsigned times)
+{
+  uint64_t rng = times, count, offset;
+
+  CHECK (reads_well (s, SIZE, 0));
+  for (times = DIV_UP (times, SLOW); times > 0; times--) {
+    offset = rnd (&rng) % SIZE;
+    count = rnd (&rng) % (times % 2 ? SIZE : 600 * TZ_PAGE);
+    if (count > SIZE - offset)
+      count = SIZE - offset;
+    CHECK (reads_well (s, count, offset));
+  }
+}
+
+static void
+faults (unsigned f, unsigned odds)
+{
+  atomic_store (&engine_faults, f);
+  atomic_store (&engine_odds, odds);
+}
+
+/* ---- Cores ---- */
+
+static void
+test_cores (enum tz_codec codec)
+{
+  struct tz_offload_params p = { .cores = true, .min_pages = 2 };
+  struct tz_store *s = store_with (codec, true, false);
+
+  write_image (s);
+  CHECK (tz_offload_start (s, &p) == 0);
+  read_all_over (s, 20);
+  if (stats (s).helpers > 0)
+    CHECK (stats (s).shared_requests > 0);
+  tz_close (s);
+}
+
+/* ---- An engine ---- */
+
+static void
+test_engine (enum tz_codec codec, unsigned batch, bool checksum, bool pinned)
+{
+  struct tz_store *s = store_with (codec, checksum, pinned);
+  struct tz_offload_params p = engine_params (1, batch);
+  struct tz_offload_stats st;
+  struct tz_stats all;
+
+  faults (0, 1);
+  write_image (s);
+  CHECK (tz_offload_start (s, &p) == 0);
+  CHECK (stats (s).pinned == pinned);
+  read_all_over (s, 20);
+  st = stats (s);
+  CHECK (st.engine && st.batches > 0 && st.batch_pages >= st.engine_pages);
+  CHECK (st.engine_pages > 0 && st.fallback_pages == 0);
+  CHECK (st.engine_errors == 0 && st.engine_timeouts == 0);
+  tz_stats (s, &all);
+  CHECK (all.failed_reads == 0 && all.bad_blobs == 0);
+  tz_close (s);
+}
+
+/* One kind of fault: nothing shows but in the counters. */
+static void
+test_fault (enum engine_fault f, bool pinned)
+{
+  struct tz_store *s = store_with (TZ_LD64, true, pinned);
+  struct tz_offload_params p = engine_params (1, 64);
+  struct tz_offload_stats st;
+
+  if (f == ENGINE_LATE)
+    p.timeout_ms = ENGINE_TIMEOUT_MS;
+  write_image (s);
+  CHECK (tz_offload_start (s, &p) == 0);
+  faults (f, 6);
+  read_all_over (s, f == ENGINE_LATE ? 5 * SLOW : 20 * SLOW);
+  faults (0, 1);
+  st = stats (s);
+  CHECK (st.fallback_pages > 0 && st.engine && st.engine_lost == 0);
+  CHECK ((st.engine_errors > 0)
+         == ((f & (ENGINE_SUBMIT | ENGINE_POLL)) != 0));
+  CHECK ((st.engine_timeouts > 0) == (f == ENGINE_LATE));
+  /* And it is used again afterwards. */
+  if (f == ENGINE_LATE)
+    usleep (5000 * ENGINE_TIMEOUT_MS);
+  faults (0, 1);
+  read_all_over (s, 5);
+  CHECK (stats (s).engine_pages > st.engine_pages);
+  tz_close (s);
+}
+
+/* A device that hangs or says that it is lost is given up, and said so once;
+ * no request waits for longer than the timeout.
+ */
+static void
+test_loss (enum engine_fault f)
+{
+  struct tz_store *s = store_with (TZ_LD64, true, true);
+  struct tz_offload_params p = engine_params (1, 256);
+  unsigned said = atomic_load (&engine_lost_said), i, seen;
+  uint64_t t;
+
+  p.timeout_ms = ENGINE_TIMEOUT_MS;
+  write_image (s);
+  CHECK (tz_offload_start (s, &p) == 0);
+  CHECK (reads_well (s, SIZE, 0));
+  faults (f, 1);
+  t = tz_now_ns ();
+  CHECK (reads_well (s, SIZE, 0));
+  t = tz_now_ns () - t;
+  CHECK (t < UINT64_C (5000000000));
+  for (i = 0; i < 1000 && !stats (s).engine_lost; i++) {
+    CHECK (reads_well (s, 100 * TZ_PAGE, 0));
+    usleep (1000);
+  }
+  CHECK (stats (s).engine_lost == 1 && !stats (s).engine);
+  CHECK (atomic_load (&engine_lost_said) == said + 1);
+  seen = atomic_load (&engine_seen);
+  faults (0, 1);
+  read_all_over (s, 5);
+  CHECK (atomic_load (&engine_seen) == seen);
+  tz_close (s);
+}
+
+/* A damaged blob is an error with an engine as without, and only there. */
+static void
+test_damage (bool pinned)
+{
+  struct tz_store *s = store_with (TZ_LZ4, true, pinned);
+  struct tz_offload_params p = engine_params (1, 256);
+  struct tz_stats st;
+  uint64_t page = 40, w;
+
+  faults (0, 1);
+  write_image (s);
+  CHECK (tz_offload_start (s, &p) == 0);
+  do
+    w = atomic_load (tz_slot (&s->table, ++page, false));
+  while (word_codec (w) != TZ_LZ4);
+  run_address (&s->region, word_run (w))[3] ^= 4;
+  CHECK (tz_read (s, got, 200 * TZ_PAGE, 0) == -EIO);
+  tz_stats (s, &st);
+  CHECK (st.failed_reads == 1 && st.bad_blobs == 1);
+  CHECK (reads_well (s, page * TZ_PAGE, 0));
+  CHECK (reads_well (s, 200 * TZ_PAGE, (page + 1) * TZ_PAGE));
+  run_address (&s->region, word_run (w))[3] ^= 4;
+  CHECK (reads_well (s, 200 * TZ_PAGE, 0));
+  tz_close (s);
+}
+
+/* ---- Many at once, while pages are rewritten ---- */
+
+#define WRITERS 2
+#define READERS 4
+static atomic_bool stop;
+
+/* Every page is all of one generation: its first byte in all lines. */
+static void
+generation (uint8_t *page, uint64_t number, unsigned gen)
+{
+  unsigned i;
+
+  make_page (number % PAGE_KINDS, number, page);
+  for (i = 0; i < TZ_PAGE; i += 64)
+    page[i] = gen;
+}
+
+static void *
+writer (void *opaque)
+{
+  struct tz_store *s = opaque;
+  uint8_t page[TZ_PAGE];
+  uint64_t rng = (uintptr_t) &page, n;
+  unsigned gen;
+
+  for (gen = 1; !atomic_load (&stop); gen++) {
+    n = rnd (&rng) % 600;
+    generation (page, n, gen);
+    CHECK (tz_write (s, page, TZ_PAGE, n * TZ_PAGE) == 0);
+  }
+  return NULL;
+}
+
+static void *
+reader (void *opaque)
+{
+  struct tz_store *s = opaque;
+  uint8_t *buf = malloc (600 * TZ_PAGE), want[TZ_PAGE];
+  uint64_t rng = (uintptr_t) &want, from, n, i;
+  unsigned round;
+
+  for (round = 0; round < 25 / SLOW; round++) {
+    from = rnd (&rng) % 500;
+    n = 1 + rnd (&rng) % (600 - from);
+    CHECK (tz_read (s, buf, n * TZ_PAGE, from * TZ_PAGE) == 0);
+    for (i = 0; i < n; i++) {
+      generation (want, from + i, buf[i * TZ_PAGE]);
+      CHECK (memcmp (want, buf + i * TZ_PAGE, TZ_PAGE) == 0);
+    }
+  }
+  free (buf);
+  return NULL;
+}
+
+static void
+test_threads (bool pinned, bool cores, unsigned f)
+{
+  struct tz_store *s = store_with (TZ_LD64, true, pinned);
+  struct tz_offload_params p = engine_params (1, 128);
+  pthread_t thread[WRITERS + READERS];
+  uint8_t page[TZ_PAGE];
+  uint64_t n;
+  unsigned i;
+
+  p.wait_us = 50;
+  p.timeout_ms = f & ENGINE_LATE ? ENGINE_TIMEOUT_MS : 10000;
+  faults (f, 30);
+  if (cores) {
+    p.ops->close (p.engine);
+    p.ops = NULL;
+    p.cores = true;
+  }
+  for (n = 0; n < 600; n++) {
+    generation (page, n, 0);
+    CHECK (tz_write (s, page, TZ_PAGE, n * TZ_PAGE) == 0);
+  }
+  CHECK (tz_offload_start (s, &p) == 0);
+  atomic_store (&stop, false);
+  for (i = 0; i < WRITERS; i++)
+    CHECK (pthread_create (&thread[i], NULL, writer, s) == 0);
+  for (; i < WRITERS + READERS; i++)
+    CHECK (pthread_create (&thread[i], NULL, reader, s) == 0);
+  for (i = WRITERS; i < WRITERS + READERS; i++)
+    pthread_join (thread[i], NULL);
+  atomic_store (&stop, true);
+  for (i = 0; i < WRITERS; i++)
+    pthread_join (thread[i], NULL);
+  tz_close (s);
+}
+
+/* ---- Start ---- */
+
+static void
+test_start (void)
+{
+  struct tz_store *s = store_with (TZ_LD64, true, false);
+  struct tz_offload_params p = { .cores = true };
+  struct tz_offload_stats st;
+  struct tz_engine_ops other = engine_ops;
+  unsigned closed = atomic_load (&engine_closed);
+
+  faults (0, 1);
+  st = stats (s);
+  CHECK (st.cores_min_pages == TZ_NEVER && st.engine_min_pages == TZ_NEVER);
+  /* Measured, whatever comes out. */
+  CHECK (tz_offload_start (s, &p) == 0);
+  st = stats (s);
+  CHECK (st.cores_min_pages == TZ_NEVER
+         || (st.cores_min_pages >= BULK_MIN && st.helpers > 0));
+  tz_close (s);
+
+  s = store_with (TZ_LD64, true, false);
+  p = engine_params (0, 4096);
+  p.always = true;
+  CHECK (tz_offload_start (s, &p) == 0);
+  CHECK (stats (s).engine_min_pages == BULK_MIN);
+  tz_close (s);
+
+  /* Not this contract, and parameters that cannot be: refused, and closed. */
+  s = store_with (TZ_LD64, true, false);
+  p = engine_params (1, 64);
+  other.abi++;
+  p.ops = &other;
+  CHECK (tz_offload_start (s, &p) == -EINVAL);
+  p = engine_params (1, 64);
+  p.with.batch = 0;
+  CHECK (tz_offload_start (s, &p) == -EINVAL);
+  p = engine_params (1, 64);
+  p.with.lanes = TZ_ENGINE_LANES + 1;
+  CHECK (tz_offload_start (s, &p) == -EINVAL);
+  CHECK (atomic_load (&engine_closed) == closed + 4);
+  write_image (s);
+  read_all_over (s, 3);
+  tz_close (s);
+}
+
+int
+main (void)
+{
+  static const enum engine_fault each[]
+      = { ENGINE_SUBMIT, ENGINE_POLL, ENGINE_PAGE, ENGINE_LATE };
+  unsigned i;
+
+  image = malloc ((PAGES + 1) * TZ_PAGE);
+  got = malloc ((PAGES + 1) * TZ_PAGE);
+  CHECK (image && got);
+  make_image ();
+  test_start ();
+  test_cores (TZ_LD64);
+  test_cores (TZ_ZSTD);
+  test_engine (TZ_LD64, 4096, true, false);
+  test_engine (TZ_LD64, 4096, false, true);
+  test_engine (TZ_LZ4, 100, true, true);
+  test_engine (TZ_LZ4, 1, true, false);
+  for (i = 0; i < sizeof each / sizeof each[0]; i++) {
+    test_fault (each[i], false);
+    test_fault (each[i], true);
+  }
+  test_loss (ENGINE_NEVER);
+  test_loss (ENGINE_LOST);
+  test_damage (false);
+  test_damage (true);
+  test_threads (false, true, 0);
+  test_threads (false, false, 0);
+  test_threads (true, false, 0);
+  test_threads (false, false,
+                ENGINE_SUBMIT | ENGINE_POLL | ENGINE_PAGE | ENGINE_LATE);
+  /* Not late: blobs may then change while the engine reads them. */
+  test_threads (true, false, ENGINE_SUBMIT | ENGINE_POLL | ENGINE_PAGE);
+  free (image);
+  free (got);
+  return 0;
+}
