@@ -82,4 +82,9 @@ struct tz_gpu_shape {
     { "tz_checksum", 32, 4, 0 },                                              \
   }
 
+/* The kernels for all kinds of devices, for cuModuleLoadData (cuda/fatbin.c,
+ * libtzkernels.la).
+ */
+extern const unsigned char tz_gpu_fatbin[];
+
 #endif /* TZ_GPU_JOB_H */
