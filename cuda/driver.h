@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* The little of the CUDA driver's interface that is used, so that nothing of
- * CUDA is needed to build or to start: libcuda.so.1 is loaded at run time.
+/* The CUDA driver's interface, taken from libcuda.so.1 when it is asked for:
+ * nothing of CUDA is linked or needed to build this.  Symbols are looked up by
+ * the names they have in the library, whose meaning never changes.
+ *
+ * All functions return 0 or an error, which is positive.
  */
 #ifndef TZ_CUDA_DRIVER_H
 #define TZ_CUDA_DRIVER_H
@@ -8,73 +11,111 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef int cu_result;
-typedef int cu_device;
-typedef uint64_t cu_pointer; /* an address as the device sees it */
+typedef uint64_t cuda_address; /* of device memory, or of host memory as the
+                                * device sees it */
+typedef struct cuda_context *cuda_context;
+typedef struct cuda_module *cuda_module;
+typedef struct cuda_function *cuda_function;
+typedef struct cuda_stream *cuda_stream;
+typedef struct cuda_event *cuda_event;
 
+/* What is used of errors, flags and attributes. */
 enum {
-  CU_OK = 0,
-  CU_INVALID_VALUE = 1,
-  CU_OUT_OF_MEMORY = 2,
-  CU_NO_DEVICE = 100,
-  CU_NO_BINARY = 209,
-  CU_NOT_READY = 600,
-  CU_OUT_OF_RESOURCES = 701,
+  CUDA_INVALID_VALUE = 1,
+  CUDA_OUT_OF_MEMORY = 2,
+  CUDA_NO_DEVICE = 100,
+  CUDA_NO_BINARY = 209, /* no kernel for such a device */
+  CUDA_NOT_READY = 600, /* a query: not done yet */
+  CUDA_OUT_OF_RESOURCES = 701,
+
+  CUDA_STREAM_NON_BLOCKING = 1,
+  CUDA_EVENT_NO_TIMING = 2,
+  CUDA_HOST_PORTABLE = 1, /* MemHostAlloc and MemHostRegister */
+  CUDA_HOST_MAPPED = 2,   /* the device may use it in place */
+
+  CUDA_CLOCK_KHZ = 13, /* DeviceGetAttribute */
+  CUDA_MULTIPROCESSORS = 16,
+  CUDA_L2_BYTES = 38,
+  CUDA_COMPUTE_MAJOR = 75,
+  CUDA_COMPUTE_MINOR = 76,
+
+  CUDA_LOCAL_BYTES = 3, /* FuncGetAttribute */
+  CUDA_REGISTERS = 4,
+  CUDA_CARVEOUT = 9, /* FuncSetAttribute: percent of the first-level cache to
+                      * use as shared memory */
 };
 
-enum {
-  CU_HOST_MAPPED = 2,        /* cuMemHostAlloc, cuMemHostRegister */
-  CU_STREAM_NON_BLOCKING = 1,
-  CU_EVENT_NO_TIMING = 2,
-  CU_FUNC_MAX_SMEM = 8,      /* dynamic shared memory, bytes */
-  CU_FUNC_CARVEOUT = 9,      /* percent of the cache to be shared memory */
+/* X (the field, its name in the library, its parameters) */
+#define CUDA_DRIVER(X)                                                        \
+  X (Init, "cuInit", (unsigned flags))                                        \
+  X (DriverGetVersion, "cuDriverGetVersion", (int *version))                  \
+  X (GetErrorName, "cuGetErrorName", (int error, const char **name))          \
+  X (DeviceGetCount, "cuDeviceGetCount", (int *count))                        \
+  X (DeviceGet, "cuDeviceGet", (int *device, int ordinal))                    \
+  X (DeviceGetName, "cuDeviceGetName", (char *name, int size, int device))    \
+  X (DeviceGetAttribute, "cuDeviceGetAttribute",                              \
+     (int *value, int attribute, int device))                                 \
+  X (DeviceTotalMem, "cuDeviceTotalMem_v2", (size_t *bytes, int device))      \
+  X (DevicePrimaryCtxRetain, "cuDevicePrimaryCtxRetain",                      \
+     (cuda_context *context, int device))                                     \
+  X (DevicePrimaryCtxRelease, "cuDevicePrimaryCtxRelease_v2", (int device))   \
+  X (CtxSetCurrent, "cuCtxSetCurrent", (cuda_context context))                \
+  X (CtxSynchronize, "cuCtxSynchronize", (void))                              \
+  X (ModuleLoadData, "cuModuleLoadData",                                      \
+     (cuda_module *module, const void *image))                                \
+  X (ModuleUnload, "cuModuleUnload", (cuda_module module))                    \
+  X (ModuleGetFunction, "cuModuleGetFunction",                                \
+     (cuda_function *function, cuda_module module, const char *name))         \
+  X (FuncGetAttribute, "cuFuncGetAttribute",                                  \
+     (int *value, int attribute, cuda_function function))                     \
+  X (FuncSetAttribute, "cuFuncSetAttribute",                                  \
+     (cuda_function function, int attribute, int value))                      \
+  X (LaunchKernel, "cuLaunchKernel",                                          \
+     (cuda_function function, unsigned grid_x, unsigned grid_y,               \
+      unsigned grid_z, unsigned block_x, unsigned block_y, unsigned block_z,  \
+      unsigned smem, cuda_stream stream, void **parameters, void **extra))    \
+  X (MemAlloc, "cuMemAlloc_v2", (cuda_address *p, size_t bytes))              \
+  X (MemFree, "cuMemFree_v2", (cuda_address p))                               \
+  X (MemHostAlloc, "cuMemHostAlloc", (void **p, size_t bytes, unsigned flags))\
+  X (MemFreeHost, "cuMemFreeHost", (void *p))                                 \
+  X (MemHostRegister, "cuMemHostRegister_v2",                                 \
+     (void *p, size_t bytes, unsigned flags))                                 \
+  X (MemHostUnregister, "cuMemHostUnregister", (void *p))                     \
+  X (MemHostGetDevicePointer, "cuMemHostGetDevicePointer_v2",                 \
+     (cuda_address *p, void *host, unsigned flags))                           \
+  X (MemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2",                                 \
+     (cuda_address to, const void *from, size_t bytes, cuda_stream stream))   \
+  X (MemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2",                                 \
+     (void *to, cuda_address from, size_t bytes, cuda_stream stream))         \
+  X (MemcpyDtoDAsync, "cuMemcpyDtoDAsync_v2",                                 \
+     (cuda_address to, cuda_address from, size_t bytes, cuda_stream stream))  \
+  X (MemsetD8Async, "cuMemsetD8Async",                                        \
+     (cuda_address to, unsigned char value, size_t bytes, cuda_stream stream))\
+  X (StreamCreate, "cuStreamCreate", (cuda_stream *stream, unsigned flags))   \
+  X (StreamDestroy, "cuStreamDestroy_v2", (cuda_stream stream))               \
+  X (StreamQuery, "cuStreamQuery", (cuda_stream stream))                      \
+  X (StreamSynchronize, "cuStreamSynchronize", (cuda_stream stream))          \
+  X (EventCreate, "cuEventCreate", (cuda_event *event, unsigned flags))       \
+  X (EventDestroy, "cuEventDestroy_v2", (cuda_event event))                   \
+  X (EventRecord, "cuEventRecord", (cuda_event event, cuda_stream stream))    \
+  X (EventQuery, "cuEventQuery", (cuda_event event))                          \
+  X (EventSynchronize, "cuEventSynchronize", (cuda_event event))              \
+  X (EventElapsedTime, "cuEventElapsedTime",                                  \
+     (float *ms, cuda_event start, cuda_event end))
+
+struct cuda {
+#define CUDA_FIELD(field, symbol, parameters) int (*field) parameters;
+  CUDA_DRIVER (CUDA_FIELD)
+#undef CUDA_FIELD
 };
 
-/* Result, name here, name of the symbol, parameters.  The symbols with _v2 are
- * what cuda.h of today makes of the names without.
+/* Load the driver, which stays loaded, and start it: never before a fork.
+ * -ENODEV: there is none, or no device; why says what is missing and what to
+ * do about it, without a newline.
  */
-#define CU_FUNCTIONS(F)                                                       \
-  F (init, "cuInit", (unsigned flags))                                        \
-  F (version, "cuDriverGetVersion", (int *version))                           \
-  F (device_count, "cuDeviceGetCount", (int *n))                              \
-  F (device_get, "cuDeviceGet", (cu_device *d, int n))                        \
-  F (device_name, "cuDeviceGetName", (char *name, int size, cu_device d))     \
-  F (retain, "cuDevicePrimaryCtxRetain", (void **context, cu_device d))       \
-  F (release, "cuDevicePrimaryCtxRelease_v2", (cu_device d))                  \
-  F (set_current, "cuCtxSetCurrent", (void *context))                         \
-  F (module_load, "cuModuleLoadData", (void **module, const void *image))     \
-  F (module_unload, "cuModuleUnload", (void *module))                         \
-  F (function, "cuModuleGetFunction",                                         \
-     (void **function, void *module, const char *name))                       \
-  F (function_set, "cuFuncSetAttribute",                                      \
-     (void *function, int attribute, int value))                              \
-  F (host_alloc, "cuMemHostAlloc", (void **p, size_t len, unsigned flags))    \
-  F (host_free, "cuMemFreeHost", (void *p))                                   \
-  F (host_register, "cuMemHostRegister_v2",                                   \
-     (void *p, size_t len, unsigned flags))                                   \
-  F (host_unregister, "cuMemHostUnregister", (void *p))                       \
-  F (host_pointer, "cuMemHostGetDevicePointer_v2",                            \
-     (cu_pointer * d, void *p, unsigned flags))                               \
-  F (alloc, "cuMemAlloc_v2", (cu_pointer * d, size_t len))                    \
-  F (free, "cuMemFree_v2", (cu_pointer d))                                    \
-  F (copy_out, "cuMemcpyDtoHAsync_v2",                                        \
-     (void *to, cu_pointer from, size_t len, void *stream))                   \
-  F (stream_create, "cuStreamCreate", (void **stream, unsigned flags))        \
-  F (stream_destroy, "cuStreamDestroy_v2", (void *stream))                    \
-  F (event_create, "cuEventCreate", (void **event, unsigned flags))           \
-  F (event_destroy, "cuEventDestroy_v2", (void *event))                       \
-  F (event_record, "cuEventRecord", (void *event, void *stream))              \
-  F (event_query, "cuEventQuery", (void *event))                              \
-  F (launch, "cuLaunchKernel",                                                \
-     (void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,      \
-      unsigned block_x, unsigned block_y, unsigned block_z, unsigned smem,    \
-      void *stream, void **params, void **extra))                             \
-  F (error_name, "cuGetErrorName", (cu_result r, const char **name))
+int cuda_load (struct cuda *cuda, char *why, size_t why_size);
 
-struct cu_driver {
-#define CU_MEMBER(name, symbol, params) cu_result (*name) params;
-  CU_FUNCTIONS (CU_MEMBER)
-#undef CU_MEMBER
-};
+/* "CUDA_ERROR_…"; never NULL. */
+const char *cuda_error (const struct cuda *cuda, int error);
 
 #endif /* TZ_CUDA_DRIVER_H */
