@@ -103,60 +103,98 @@ hash_line (const uint8_t *a, uint16_t h[8])
 }
 
 PRIMITIVE uint64_t
+compact_runs (uint64_t x, const struct ld64_runs *r)
+{
+  return (x & r->run[0]) >> r->shift[0] | (x & r->run[1]) >> r->shift[1];
+}
+
+PRIMITIVE uint64_t
 compact (const uint8_t *p, unsigned bits)
 {
-  const struct ld64_moves *m = &tz_ld64_moves[bits];
-  uint64_t x = get64 (p) & m->all, y;
+  const struct ld64_runs *r = &tz_ld64_runs[bits];
+  uint64_t x = get64 (p), y = compact_runs (x, r);
 
-  y = x & m->by1;
-  x = (x ^ y) | y >> 8;
-  y = x & m->by2;
-  x = (x ^ y) | y >> 16;
-  y = x & m->by4;
-  return (x ^ y) | y >> 32;
-}
-
-/* The bytes at p at the places whose bit is set, anything elsewhere. */
-PRIMITIVE uint64_t
-spread (const uint8_t *p, const struct ld64_moves *m)
-{
-  uint64_t x = get64 (p);
-
-  x ^= (x ^ x << 32) & m->by4;
-  x ^= (x ^ x << 16) & m->by2;
-  return x ^ ((x ^ x << 8) & m->by1);
+  if (__builtin_expect (r->rest, 0))
+    y |= compact_runs (x, &tz_ld64_runs[r->rest]) << r->skip;
+  return y;
 }
 
 PRIMITIVE uint64_t
-expand (const uint8_t *p, unsigned bits)
+spread_runs (uint64_t x, const struct ld64_runs *r)
 {
-  const struct ld64_moves *m = &tz_ld64_moves[bits];
-
-  return spread (p, m) & m->all;
+  return (x << r->shift[0] & r->run[0]) | (x << r->shift[1] & r->run[1]);
 }
 
-PRIMITIVE void
-patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
-       const uint8_t masks[8], const uint8_t starts[8])
+/* The bytes at p at the places whose bit is set, zeroes elsewhere. */
+PRIMITIVE uint64_t
+spread (const uint8_t *p, const struct ld64_runs *r)
 {
-  const struct ld64_moves *m;
-  uint64_t x;
-  int i;
+  uint64_t x = get64 (p), y = spread_runs (x, r);
 
-  if (get64 (masks) == 0) {
-    memcpy (line, ref, LD64_LINE);
-    return;
-  }
-#pragma GCC unroll 8
-  for (i = 0; i < 8; i++) {
-    m = &tz_ld64_moves[masks[i]];
-    x = get64 (ref + 8 * i);
-    x ^= (x ^ spread (literals + starts[i], m)) & m->all;
-    put64 (line + 8 * i, x);
-  }
+  if (__builtin_expect (r->rest, 0))
+    y |= spread_runs (x >> r->skip, &tz_ld64_runs[r->rest]);
+  return y;
 }
 
 #include "codec/ld64-choose.h"
+
+/* The literals of a page at their places, and where that is. */
+struct unpacked {
+  uint64_t bytes[LD64_LINES * 8], where[LD64_LINES * 8];
+};
+
+INLINE const uint8_t *
+unpack (const uint8_t *flags, const uint8_t *end, uint64_t lines,
+        struct unpacked *u)
+{
+  const uint8_t *masks = flags + popcount (lines), *p;
+  struct ld64_parts half[2];
+  const struct ld64_runs *r;
+  unsigned h, i, f;
+
+  for (h = 0; h < 2; h++) {
+    half[h].n = 0;
+    for (i = 0; i < LD64_LINES / 2; i++, lines >>= 1) {
+      f = *flags & -(unsigned) (lines & 1);
+      list_parts (&half[h], i, f);
+      flags += lines & 1;
+    }
+  }
+  if (half[0].n + half[1].n > end - masks)
+    return NULL;
+  p = masks + half[0].n + half[1].n;
+  memset (u->where, 0, sizeof u->where);
+  for (h = 0; h < 2; h++)
+    for (i = 0; i < half[h].n; i++) {
+      if (p > end)
+        return NULL;
+      f = h * LD64_LINES / 2 * 8 + half[h].part[i];
+      r = &tz_ld64_runs[*masks];
+      u->bytes[f] = spread (p, r);
+      u->where[f] = r->all;
+      p += tz_ld64_count[*masks++];
+    }
+  return p == end ? p : NULL;
+}
+
+PRIMITIVE const uint8_t *
+patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
+       const struct unpacked *u, unsigned k)
+{
+  const uint8_t *bytes = (const uint8_t *) &u->bytes[8 * k];
+  const uint8_t *where = (const uint8_t *) &u->where[8 * k];
+  vector v;
+  int i;
+
+#pragma GCC unroll 4
+  for (i = 0; i < LD64_LINE; i += 16) {
+    v = load (ref + i);
+    v ^= (v ^ load (bytes + i)) & load (where + i);
+    memcpy (line + i, &v, sizeof v);
+  }
+  return literals;
+}
+
 #include "codec/ld64-parts.h"
 
 static const struct ld64_body scalar = {

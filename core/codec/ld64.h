@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "codec/bytes.h"
 #include "codec/codec.h"
 
 #define LD64_LINE   64
@@ -50,15 +51,37 @@ struct ld64_body {
  */
 extern const uint64_t tz_ld64_compact[256], tz_ld64_expand[256];
 
-/* The same without a shuffle: all bytes whose bit is set, and those of them
- * that move by one, two and four places.
- */
-struct ld64_moves {
-  uint64_t all, by1, by2, by4;
+/* The same without a shuffle: most masks are one or two runs of bits. */
+struct ld64_runs {
+  uint64_t all, run[2]; /* 255 for each bit: of the mask, of its first runs */
+  uint8_t shift[2];     /* bits by which bytes of these move */
+  uint8_t rest;         /* the mask without them … */
+  uint8_t skip;         /* … and the bits of bytes that they take */
 };
-extern const struct ld64_moves tz_ld64_moves[256];
+extern const struct ld64_runs tz_ld64_runs[256];
+
+/* How many bits are set. */
+extern const uint8_t tz_ld64_count[256];
 
 extern const uint8_t tz_ld64_zeroes[LD64_LINE];
+
+/* Half of all parts have no literals, and no branch foresees which.  So those
+ * that have are listed first, half a page at a time for a number to fit a byte,
+ * and then done one after the other.
+ */
+struct ld64_parts {
+  uint8_t part[LD64_LINES / 2 * 8 + 8]; /* 8 x line + part, within the half */
+  unsigned n;
+};
+
+static inline __attribute__ ((always_inline)) void
+list_parts (struct ld64_parts *parts, unsigned line, unsigned flags)
+{
+  uint64_t places = tz_ld64_compact[flags] + line * 0x0808080808080808u;
+
+  put64 (parts->part + parts->n, places);
+  parts->n += tz_ld64_count[flags];
+}
 
 extern const struct ld64_body tz_ld64_avx512, tz_ld64_avx2, tz_ld64_ssse3,
     tz_ld64_neon;

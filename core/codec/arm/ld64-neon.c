@@ -111,10 +111,37 @@ expand (const uint8_t *p, unsigned bits)
   return shuffle (p, tz_ld64_expand[bits]);
 }
 
-PRIMITIVE void
-patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
-       const uint8_t masks[8], const uint8_t starts[8])
+PRIMITIVE uint64x2_t
+count_two (const uint64_t mask[2], uint8_t upto[16])
 {
+  uint64x2_t v;
+
+  v = vreinterpretq_u64_u8 (vcntq_u8 (vld1q_u8 ((const uint8_t *) mask)));
+  /* Byte by byte: no sum exceeds 64. */
+  v = vaddq_u64 (v, vshlq_n_u64 (v, 8));
+  v = vaddq_u64 (v, vshlq_n_u64 (v, 16));
+  v = vaddq_u64 (v, vshlq_n_u64 (v, 32));
+  vst1q_u8 (upto, vreinterpretq_u8_u64 (v));
+  return vshrq_n_u64 (v, 56);
+}
+
+PRIMITIVE unsigned
+count_literals (const uint64_t mask[4], uint8_t upto[32])
+{
+  uint64x2_t v = count_two (mask, upto);
+
+  v = vaddq_u64 (v, count_two (mask + 2, upto + 16));
+  return (unsigned) vaddvq_u64 (v);
+}
+
+#include "codec/ld64-choose.h"
+#include "codec/ld64-shuffle.h"
+
+PRIMITIVE const uint8_t *
+patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
+       const struct unpacked *u, unsigned k)
+{
+  const uint8_t *masks = (const uint8_t *) &u->mask[k], *upto = u->upto + 8 * k;
   const uint8x16_t upper = vcombine_u8 (vdup_n_u8 (0), vdup_n_u8 (8));
   const uint64_t *orders = tz_ld64_expand;
   uint8x16_t order, v;
@@ -122,16 +149,16 @@ patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
 
 #pragma GCC unroll 8
   for (i = 0; i < 8; i += 2) {
-    v = vcombine_u8 (vld1_u8 (literals + starts[i]),
-                     vld1_u8 (literals + starts[i + 1]));
+    v = vcombine_u8 (vld1_u8 (literals + (i ? upto[i - 1] : 0)),
+                     vld1_u8 (literals + upto[i]));
     order = vcombine_u8 (vcreate_u8 (orders[masks[i]]),
                          vcreate_u8 (orders[masks[i + 1]]));
     order = vorrq_u8 (order, upper);
     vst1q_u8 (line + 8 * i, vqtbx1q_u8 (vld1q_u8 (ref + 8 * i), v, order));
   }
+  return literals + upto[7];
 }
 
-#include "codec/ld64-choose.h"
 #include "codec/ld64-parts.h"
 
 const struct ld64_body tz_ld64_neon = {

@@ -133,10 +133,35 @@ load_quarters (const void *a, const void *b, const void *c, const void *d)
                                   load_halves (c, d), 1);
 }
 
-PRIMITIVE void
-patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
-       const uint8_t masks[8], const uint8_t starts[8])
+/* The bits of each byte, by halves of it; then those of the bytes before. */
+PRIMITIVE unsigned
+count_literals (const uint64_t mask[4], uint8_t upto[32])
 {
+  const __m256i counts = _mm256_broadcastsi128_si256 (
+      _mm_setr_epi8 (0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+  const __m256i low = _mm256_set1_epi8 (15);
+  __m256i v = load_long (mask), w = _mm256_srli_epi32 (v, 4);
+  uint64_t n[4];
+
+  v = _mm256_shuffle_epi8 (counts, _mm256_and_si256 (v, low));
+  w = _mm256_shuffle_epi8 (counts, _mm256_and_si256 (w, low));
+  v = _mm256_add_epi8 (v, w);
+  v = _mm256_add_epi8 (v, _mm256_slli_epi64 (v, 8));
+  v = _mm256_add_epi8 (v, _mm256_slli_epi64 (v, 16));
+  v = _mm256_add_epi8 (v, _mm256_slli_epi64 (v, 32));
+  _mm256_storeu_si256 ((__m256i *) upto, v);
+  _mm256_storeu_si256 ((__m256i *) n, _mm256_srli_epi64 (v, 56));
+  return (unsigned) (n[0] + n[1] + n[2] + n[3]);
+}
+
+#include "codec/ld64-choose.h"
+#include "codec/ld64-shuffle.h"
+
+PRIMITIVE const uint8_t *
+patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
+       const struct unpacked *u, unsigned k)
+{
+  const uint8_t *masks = (const uint8_t *) &u->mask[k], *upto = u->upto + 8 * k;
   const __m256i upper
       = _mm256_set_epi64x (0x0808080808080808, 0, 0x0808080808080808, 0);
   const uint64_t *orders = tz_ld64_expand;
@@ -145,17 +170,17 @@ patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
 
 #pragma GCC unroll 8
   for (i = 0; i < 8; i += 4) {
-    v = load_quarters (literals + starts[i], literals + starts[i + 1],
-                       literals + starts[i + 2], literals + starts[i + 3]);
+    v = load_quarters (literals + (i ? upto[i - 1] : 0), literals + upto[i],
+                       literals + upto[i + 1], literals + upto[i + 2]);
     order = load_quarters (orders + masks[i], orders + masks[i + 1],
                            orders + masks[i + 2], orders + masks[i + 3]);
     v = _mm256_shuffle_epi8 (v, _mm256_or_si256 (order, upper));
     v = _mm256_blendv_epi8 (v, load_long (ref + 8 * i), order);
     _mm256_storeu_si256 ((__m256i *) (line + 8 * i), v);
   }
+  return literals + upto[7];
 }
 
-#include "codec/ld64-choose.h"
 #include "codec/ld64-parts.h"
 
 const struct ld64_body tz_ld64_avx2 = {

@@ -135,17 +135,50 @@ expand (const uint8_t *p, unsigned bits)
   return shuffle (p, tz_ld64_expand[bits]);
 }
 
-PRIMITIVE void
-patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
-       const uint8_t masks[8], const uint8_t starts[8])
+/* The bits of each byte, by halves of it; then those of the bytes before. */
+PRIMITIVE __m128i
+count_two (const uint64_t mask[2], uint8_t upto[16])
 {
+  const __m128i counts
+      = _mm_setr_epi8 (0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+  const __m128i low = _mm_set1_epi8 (15);
+  __m128i v = load (mask), w = _mm_srli_epi32 (v, 4);
+
+  v = _mm_shuffle_epi8 (counts, _mm_and_si128 (v, low));
+  w = _mm_shuffle_epi8 (counts, _mm_and_si128 (w, low));
+  v = _mm_add_epi8 (v, w);
+  v = _mm_add_epi8 (v, _mm_slli_epi64 (v, 8));
+  v = _mm_add_epi8 (v, _mm_slli_epi64 (v, 16));
+  v = _mm_add_epi8 (v, _mm_slli_epi64 (v, 32));
+  _mm_storeu_si128 ((__m128i *) upto, v);
+  return _mm_srli_epi64 (v, 56);
+}
+
+PRIMITIVE unsigned
+count_literals (const uint64_t mask[4], uint8_t upto[32])
+{
+  __m128i v = count_two (mask, upto);
+
+  v = _mm_add_epi64 (v, count_two (mask + 2, upto + 16));
+  v = _mm_add_epi64 (v, _mm_unpackhi_epi64 (v, v));
+  return (unsigned) _mm_cvtsi128_si32 (v);
+}
+
+#include "codec/ld64-choose.h"
+#include "codec/ld64-shuffle.h"
+
+PRIMITIVE const uint8_t *
+patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
+       const struct unpacked *u, unsigned k)
+{
+  const uint8_t *masks = (const uint8_t *) &u->mask[k], *upto = u->upto + 8 * k;
   const __m128i upper = _mm_set_epi64x (0x0808080808080808, 0);
   __m128i order, v, keep;
   int i;
 
 #pragma GCC unroll 8
   for (i = 0; i < 8; i += 2) {
-    v = load_halves (literals + starts[i], literals + starts[i + 1]);
+    v = load_halves (literals + (i ? upto[i - 1] : 0), literals + upto[i]);
     order = load_halves (&tz_ld64_expand[masks[i]],
                          &tz_ld64_expand[masks[i + 1]]);
     order = _mm_or_si128 (order, upper);
@@ -154,9 +187,9 @@ patch (uint8_t *line, const uint8_t *ref, const uint8_t *literals,
     v = _mm_or_si128 (_mm_shuffle_epi8 (v, order), keep);
     _mm_storeu_si128 ((__m128i *) (line + 8 * i), v);
   }
+  return literals + upto[7];
 }
 
-#include "codec/ld64-choose.h"
 #include "codec/ld64-parts.h"
 
 const struct ld64_body tz_ld64_ssse3 = {
