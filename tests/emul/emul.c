@@ -404,6 +404,8 @@ typedef void kernel_fn KERNEL_ARGS;
 static kernel_fn *const kernels[] = {
   [TZ_GPU_LD64_DECOMPRESS] = tz_ld64_decompress,
   [TZ_GPU_LD64_COMPRESS] = tz_ld64_compress,
+  [TZ_GPU_LZ4_DECOMPRESS] = tz_lz4_decompress,
+  [TZ_GPU_LZ4_COMPRESS] = tz_lz4_compress,
   [TZ_GPU_SAME_SCAN] = tz_same_scan,
   [TZ_GPU_CHECKSUM] = tz_checksum,
 };

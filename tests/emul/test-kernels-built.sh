@@ -13,6 +13,8 @@ fi
 caps="
 tz_ld64_decompress 96
 tz_ld64_compress 96
+tz_lz4_decompress 96
+tz_lz4_compress 96
 tz_same_scan 64
 tz_checksum 64"
 architectures="sm_80 sm_89 sm_90 sm_100 sm_120"

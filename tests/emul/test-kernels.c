@@ -284,6 +284,72 @@ test_compress (enum tz_codec c, char **files, unsigned every)
           n_pages, (double) n_pages * TZ_PAGE / n_blob_bytes);
 }
 
+/* ---- Same-filled pages, checksums ---- */
+
+static unsigned long n_same;
+
+static void
+scan_batch (void)
+{
+  uint64_t pattern;
+  unsigned i, len;
+  bool same;
+
+  for (i = 0; i < batch.n; i++)
+    batch.job[i] = (struct tz_gpu_job) { .src = address (batch.page[i]) };
+  launch (TZ_GPU_SAME_SCAN, 0, true);
+  for (i = 0; i < batch.n; i++) {
+    same = tz_same_filled (batch.page[i], &pattern);
+    CHECK (batch.result[i] == same);
+    CHECK (batch.extra[i] == (same ? pattern : 0xa5a5a5a5a5a5a5a5));
+    n_same += same;
+    len = i == 0 ? TZ_PAGE : 1 + (unsigned) rnd (&rng) % TZ_PAGE;
+    batch.job[i].src += (TZ_PAGE - len) / 16 * 16;
+    batch.job[i].len = rnd (&rng) % 16 ? len : len % 2 ? 0 : TZ_PAGE + 1;
+    batch.job[i].page = rnd (&rng);
+  }
+  launch (TZ_GPU_CHECKSUM, 0, true);
+  for (i = 0; i < batch.n; i++) {
+    len = batch.job[i].len;
+    if (len == 0 || len > TZ_PAGE) {
+      CHECK (batch.result[i] == TZ_GPU_EBLOB);
+      CHECK (batch.extra[i] == 0xa5a5a5a5a5a5a5a5);
+      continue;
+    }
+    CHECK (batch.result[i] == 0);
+    memset (batch.blob[0], 0, 2 * TZ_PAGE);
+    memcpy (batch.blob[0], (const void *) (uintptr_t) batch.job[i].src, len);
+    CHECK (batch.extra[i]
+           == tz_checksum (batch.blob[0], len, batch.job[i].page));
+  }
+  batch.n = 0;
+}
+
+static void
+scan_page (const uint8_t *page)
+{
+  memcpy (batch.page[batch.n++], page, TZ_PAGE);
+  if (batch.n == BATCH)
+    scan_batch ();
+}
+
+static void
+test_scan (char **files, unsigned every)
+{
+  uint8_t page[TZ_PAGE];
+  unsigned at;
+
+  for (at = 0; at < TZ_PAGE; at += 37) { /* a byte that differs, anywhere */
+    memset (page, (int) at, TZ_PAGE);
+    page[at] ^= 1;
+    scan_page (page);
+  }
+  all_pages (files, every, scan_page);
+  scan_batch ();
+  printf ("%lu same-filled pages\n", n_same);
+  CHECK (n_same > 0);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -307,5 +373,8 @@ main (int argc, char **argv)
   }
   test_decompress (TZ_LD64, argv + 1, every);
   test_compress (TZ_LD64, argv + 1, every);
+  test_decompress (TZ_LZ4, argv + 1, every);
+  test_compress (TZ_LZ4, argv + 1, every);
+  test_scan (argv + 1, every);
   return 0;
 }
