@@ -76,9 +76,15 @@ struct tz_engine_ops {
   uint32_t abi;     /* TZ_ENGINE_ABI, else nothing below is looked at */
   const char *name; /* "cuda" */
 
+  /* Whether what it needs is installed, without touching the device: this may
+   * be called before a fork.  On failure why says what is missing and what to
+   * do about it, without a newline.
+   */
+  int (*probe) (char *why, size_t why_size);
+
   /* Have the engine ready: whatever submit and poll need is allocated and
-   * warm when this returns.  On failure why says what is missing and what to
-   * do about it, without a newline.  -ENODEV: there is no such device.
+   * warm when this returns.  why as for probe.  -ENODEV: there is no such
+   * device.
    */
   int (*open) (const struct tz_engine_params *params, struct tz_engine **e,
                char *why, size_t why_size);
