@@ -33,9 +33,9 @@
   0xfdb38d8d, 0x518b22c7, 0x312cfd02, 0xf09a3d14,                              \
   0xaecc7f4d, 0xb9ac6505, 0x071b60cf, 0xe2bfa63f
 
-#define TZ_CHECKSUM_MUL0 0x2d05d71850db7f5b
-#define TZ_CHECKSUM_MUL1 0x083381f01eb5d647
-#define TZ_CHECKSUM_MUL2 0xc2e64a7ca35d7e85
-#define TZ_CHECKSUM_MUL3 0x450a0ef4f553b421
+#define TZ_CHECKSUM_MUL0 0x2d05d71850db7f5bu
+#define TZ_CHECKSUM_MUL1 0x083381f01eb5d647u
+#define TZ_CHECKSUM_MUL2 0xc2e64a7ca35d7e85u
+#define TZ_CHECKSUM_MUL3 0x450a0ef4f553b421u
 
 #endif /* TZ_CHECKSUM_NUMBERS_H */

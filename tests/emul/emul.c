@@ -21,7 +21,8 @@
 #define SMEM_MAX    (48 * 1024)
 #define COPIES_MAX  512
 #define ANYONE      255 /* more than one lane */
-#define SEEN_MAX    4096
+#define SEEN_MAX    65536
+#define SITES       1024 /* lines of a source file */
 
 struct fiber {
 #if defined(__x86_64__)
@@ -72,6 +73,7 @@ struct emul {
   struct emul_counts *counts;
   struct seen *seen;
   unsigned n_seen;
+  uint16_t (*turn)[SITES]; /* of each lane at each site */
   enum tz_gpu_kernel kernel;
   const struct tz_gpu_job *jobs;
   int32_t *result;
@@ -239,20 +241,18 @@ count_round (void)
     emul->counts->wavefronts += turns (emul->seen + i, j - i);
   }
   emul->n_seen = 0;
+  memset (emul->turn, 0, LANE_COUNT * sizeof *emul->turn);
 }
 
 static void
 see (uint32_t at, unsigned size, int site)
 {
   struct seen *s = emul->seen + emul->n_seen;
-  unsigned i, turn = 0;
 
-  for (i = 0; i < emul->n_seen; i++)
-    turn += emul->seen[i].lane == emul->lane && emul->seen[i].site == site;
   if (emul->n_seen == SEEN_MAX)
     fail ("more accesses between two meetings than can be counted");
-  *s = (struct seen) { site, (int) turn, at, (uint16_t) size,
-                       (uint8_t) emul->lane };
+  *s = (struct seen) { site, emul->turn[emul->lane][site % SITES]++, at,
+                       (uint16_t) size, (uint8_t) emul->lane };
   emul->n_seen++;
 }
 
@@ -506,8 +506,10 @@ void
 emul_count (struct emul_counts *counts)
 {
   get_emul ()->counts = counts;
-  if (!emul->seen)
+  if (!emul->seen) {
     emul->seen = take (SEEN_MAX * sizeof *emul->seen);
+    emul->turn = take (LANE_COUNT * sizeof *emul->turn);
+  }
 }
 
 void
