@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__aarch64__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
 
@@ -27,34 +29,75 @@ static unsigned found;
 static char names[64];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+#if defined(__x86_64__)
+
+#define XCR0_AVX    0x06u /* registers that the system saves */
+#define XCR0_AVX512 0xe6u
+
+/* What each body's instructions need: bits of CPUID's leaf 1, 7 (EBX and ECX)
+ * and 0x80000001, and of XCR0.
+ */
+static const struct {
+  unsigned feature;
+  unsigned ecx1, ebx7, ecx7, ecx81, xcr0;
+} needs[] = {
+  { TZ_CPU_SSSE3, bit_SSSE3, 0, 0, 0, 0 },
+  { TZ_CPU_AVX2, bit_SSSE3 | bit_AVX | bit_POPCNT,
+    bit_AVX2 | bit_BMI | bit_BMI2, 0, bit_LZCNT, XCR0_AVX },
+  { TZ_CPU_AVX512, bit_SSSE3 | bit_AVX | bit_POPCNT,
+    bit_AVX2 | bit_BMI | bit_BMI2 | bit_AVX512F | bit_AVX512BW | bit_AVX512DQ
+        | bit_AVX512VL,
+    bit_AVX512VBMI | bit_AVX512VBMI2 | bit_AVX512BITALG | bit_AVX512VPOPCNTDQ,
+    bit_LZCNT, XCR0_AVX512 },
+};
+
+/* Which registers the system saves; to be asked only with OSXSAVE. */
+static unsigned
+get_xcr0 (void)
+{
+  unsigned a, d;
+
+  __asm__ ("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+  return a;
+}
+
 static unsigned
 detect (void)
 {
-  unsigned f = 0;
+  unsigned a, b, ecx1 = 0, ebx7 = 0, ecx7 = 0, ecx81 = 0, d, xcr0 = 0, f = 0;
+  size_t i;
 
-#if defined(__x86_64__)
-  /* __builtin_cpu_supports checks that the system saves the registers too. */
-  __builtin_cpu_init ();
-  if (__builtin_cpu_supports ("ssse3"))
-    f |= TZ_CPU_SSSE3;
-  if (__builtin_cpu_supports ("avx2") && __builtin_cpu_supports ("bmi")
-      && __builtin_cpu_supports ("bmi2") && __builtin_cpu_supports ("popcnt"))
-    f |= TZ_CPU_AVX2;
-  if ((f & TZ_CPU_AVX2) && __builtin_cpu_supports ("avx512f")
-      && __builtin_cpu_supports ("avx512bw")
-      && __builtin_cpu_supports ("avx512dq")
-      && __builtin_cpu_supports ("avx512vl")
-      && __builtin_cpu_supports ("avx512vbmi")
-      && __builtin_cpu_supports ("avx512vbmi2")
-      && __builtin_cpu_supports ("avx512bitalg")
-      && __builtin_cpu_supports ("avx512vpopcntdq"))
-    f |= TZ_CPU_AVX512;
-#elif defined(__aarch64__)
-  if (getauxval (AT_HWCAP) & (1 << 1)) /* HWCAP_ASIMD */
-    f |= TZ_CPU_NEON;
-#endif
+  __get_cpuid (1, &a, &b, &ecx1, &d);
+  __get_cpuid_count (7, 0, &a, &ebx7, &ecx7, &d);
+  __get_cpuid (0x80000001, &a, &b, &ecx81, &d);
+  if (ecx1 & bit_OSXSAVE)
+    xcr0 = get_xcr0 ();
+  for (i = 0; i < sizeof needs / sizeof needs[0]; i++)
+    if ((needs[i].ecx1 & ~ecx1) == 0 && (needs[i].ebx7 & ~ebx7) == 0
+        && (needs[i].ecx7 & ~ecx7) == 0 && (needs[i].ecx81 & ~ecx81) == 0
+        && (needs[i].xcr0 & ~xcr0) == 0)
+      f |= needs[i].feature;
   return f;
 }
+
+#elif defined(__aarch64__)
+
+static unsigned
+detect (void)
+{
+  /* HWCAP_ASIMD */
+  return getauxval (AT_HWCAP) & (1 << 1) ? TZ_CPU_NEON : 0;
+}
+
+#else
+
+static unsigned
+detect (void)
+{
+  return 0;
+}
+
+#endif
 
 /* True if the comma-separated list holds the name. */
 static bool

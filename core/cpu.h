@@ -7,10 +7,10 @@
 #define TZ_CPU_H
 
 enum tz_cpu_feature {
-  TZ_CPU_SSSE3 = 1 << 0,  /* "ssse3": SSSE3 */
-  TZ_CPU_AVX2 = 1 << 1,   /* "avx2": AVX2, BMI1, BMI2, LZCNT, POPCNT */
-  TZ_CPU_AVX512 = 1 << 2, /* "avx512": F, BW, DQ, VL, VBMI, VBMI2, BITALG,
-                           * VPOPCNTDQ */
+  TZ_CPU_SSSE3 = 1 << 0,  /* "ssse3" */
+  TZ_CPU_AVX2 = 1 << 1,   /* "avx2": that and AVX2, BMI1, BMI2, LZCNT, POPCNT */
+  TZ_CPU_AVX512 = 1 << 2, /* "avx512": these and AVX-512 F, BW, DQ, VL, VBMI,
+                           * VBMI2, BITALG, VPOPCNTDQ */
   TZ_CPU_NEON = 1 << 8,   /* "neon" */
 };
 
