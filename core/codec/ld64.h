@@ -35,6 +35,10 @@ struct ld64_scratch {
   uint16_t ref[LD64_LINES];       /* each line's best reference but one */
   uint8_t score[LD64_LINES];      /* that one's */
   uint64_t mask[LD64_LINES];      /* the bytes of each line that differ */
+  /* The same of the reference at the last distance, with AVX-512. */
+  uint8_t last_score[LD64_LINES];
+  uint64_t last_mask[LD64_LINES];
+  uint16_t more[8][8]; /* hashes at other places */
 };
 
 struct ld64_body {
