@@ -9,9 +9,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #define MAX_CONNECTIONS 16
 #define RUN_DIR         "/run/trueno-zram"
+#define URI_SIZE        512
 
 struct options {
   const char *device; /* /dev/nbdN, or NULL for any */
@@ -44,6 +46,17 @@ bool export_multi (const struct export *e);
  */
 int export_dial (const struct export *e);
 
+/* ---- server.c: one in this machine ---- */
+
+struct server {
+  const char *size, *memory; /* as the user gave them, or NULL */
+  const char *store;         /* a file, or NULL */
+};
+
+/* Start it, and say where it will answer.  Its process group, or -1. */
+pid_t server_start (const struct server *server, char uri[URI_SIZE]);
+void server_stop (pid_t group);
+
 /* ---- device.c: the kernel ---- */
 
 struct device {
@@ -74,13 +87,16 @@ unsigned device_deaths (int index);
  */
 void harden (void);
 
+/* A part of that. */
+void spare_from_oom_killer (void);
+
 /* ---- The commands: they return an exit status ---- */
 
 /* Connect; tell ready_fd the device's name; stay until it is disconnected. */
 int connect_and_stay (const char *uri, const struct options *options,
                       int ready_fd);
-int swap_on (const char *what, const char *memory, int priority,
-             const struct options *options);
+int swap_on (const char *uri, const struct server *server, int priority,
+             const struct options *options); /* one of the first two is NULL */
 int swap_off (const char *device, bool force);
 
 #endif /* CLI_H */

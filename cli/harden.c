@@ -72,10 +72,21 @@ ready_files (void)
 }
 
 void
+spare_from_oom_killer (void)
+{
+  FILE *f = fopen ("/proc/self/oom_score_adj", "we");
+
+  if (f)
+    fputs ("-1000", f);
+  if (!f || fclose (f) == EOF)
+    complain ("warning: the OOM killer may choose this process: %s; "
+              "it needs CAP_SYS_RESOURCE", strerror (errno));
+}
+
+void
 harden (void)
 {
   const struct sched_param first = { .sched_priority = 1 };
-  FILE *f;
 
   ready_heap ();
   ready_stack ();
@@ -89,10 +100,5 @@ harden (void)
   if (prctl (PR_SET_IO_FLUSHER, 1, 0, 0, 0) == -1)
     complain ("warning: PR_SET_IO_FLUSHER is denied: %s; "
               "it needs CAP_SYS_RESOURCE", strerror (errno));
-  f = fopen ("/proc/self/oom_score_adj", "we");
-  if (f)
-    fputs ("-1000", f);
-  if (!f || fclose (f) == EOF)
-    complain ("warning: the OOM killer may choose this process: %s; "
-              "it needs CAP_SYS_RESOURCE", strerror (errno));
+  spare_from_oom_killer ();
 }

@@ -16,8 +16,9 @@
 static const char usage[] =
   "usage: trueno-zram connect URI [-d /dev/nbdN] [-C CONNECTIONS]\n"
   "                   [--timeout S] [--dead-timeout S]\n"
-  "       trueno-zram swapon [SIZE|URI] [--memory SIZE] [--priority N]\n"
-  "                   [and the options of connect]\n"
+  "       trueno-zram swapon [SIZE] [--memory SIZE] [--store FILE]\n"
+  "                   [--priority N] [and the options of connect]\n"
+  "       trueno-zram swapon URI [--priority N] [and those]\n"
   "       trueno-zram swapoff [/dev/nbdN] [--force]\n"
   "       trueno-zram --help | --version\n"
   "man trueno-zram has the details.\n";
@@ -67,13 +68,14 @@ number (const char *text, const char *what, uint64_t min, uint64_t max)
 int
 main (int argc, char *argv[])
 {
-  enum { TIMEOUT = 256, DEAD_TIMEOUT, MEMORY, PRIORITY, FORCE };
+  enum { TIMEOUT = 256, DEAD_TIMEOUT, MEMORY, STORE, PRIORITY, FORCE };
   static const struct option longs[] = {
     { "connections", required_argument, NULL, 'C' },
     { "device", required_argument, NULL, 'd' },
     { "timeout", required_argument, NULL, TIMEOUT },
     { "dead-timeout", required_argument, NULL, DEAD_TIMEOUT },
     { "memory", required_argument, NULL, MEMORY },
+    { "store", required_argument, NULL, STORE },
     { "priority", required_argument, NULL, PRIORITY },
     { "force", no_argument, NULL, FORCE },
     { "help", no_argument, NULL, 'h' },
@@ -82,7 +84,8 @@ main (int argc, char *argv[])
   };
   struct options options = { .connections = 4, .timeout = 10,
                              .dead_timeout = 600 };
-  const char *memory = NULL, *command, *operand;
+  struct server server = { 0 };
+  const char *command, *operand;
   int c, priority = 150;
   bool force = false;
 
@@ -98,7 +101,8 @@ main (int argc, char *argv[])
     case DEAD_TIMEOUT:
       options.dead_timeout = number (optarg, "--dead-timeout", 1, 86400);
       break;
-    case MEMORY: memory = optarg; break;
+    case MEMORY: server.memory = optarg; break;
+    case STORE: server.store = optarg; break;
     case PRIORITY: priority = number (optarg, "--priority", 0, 32767); break;
     case FORCE: force = true; break;
     case 'h': fputs (usage, stdout); return EXIT_SUCCESS;
@@ -113,8 +117,11 @@ main (int argc, char *argv[])
     return EXIT_FAILURE;
   if (strcmp (command, "connect") == 0 && operand)
     return connect_and_stay (operand, &options, STDOUT_FILENO);
+  if (strcmp (command, "swapon") == 0 && operand && strstr (operand, "://"))
+    return swap_on (operand, NULL, priority, &options);
+  server.size = operand;
   if (strcmp (command, "swapon") == 0)
-    return swap_on (operand, memory, priority, &options);
+    return swap_on (NULL, &server, priority, &options);
   if (strcmp (command, "swapoff") == 0)
     return swap_off (operand, force);
   bad_usage ();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* trueno-zram swapon, swapoff.  What must be known to undo a swapon is in
- * RUN_DIR/nbdN: the URI, and the process id of the server or 0 if it is not
- * ours.
+ * RUN_DIR/nbdN, a line each: the URI; the process group of the server, or 0 if
+ * it is not ours; the file it keeps its pages in, if any.
  */
 #include <config.h>
 
@@ -25,8 +25,9 @@ extern char **environ;
 
 struct swap {
   char device[32];
-  char uri[512];
+  char uri[URI_SIZE];
   pid_t server;
+  char store[512];
 };
 
 static void
@@ -82,7 +83,9 @@ write_record (const struct swap *s)
 
   record_path (path, s->device);
   f = fopen (path, "we");
-  ok = f && fprintf (f, "%s\n%ld\n", s->uri, (long) s->server) > 0;
+  ok = f
+       && fprintf (f, "%s\n%ld\n%s\n", s->uri, (long) s->server, s->store)
+            > 0;
   if (f && fclose (f) == EOF)
     ok = false;
   if (!ok)
@@ -117,91 +120,15 @@ read_record (struct swap *s, const char *device)
     return -1;
   record_path (path, s->device);
   f = fopen (path, "re");
-  n = f ? fscanf (f, "%511s %ld", s->uri, &server) : 0;
+  n = f ? fscanf (f, "%511s %ld%*c%511[^\n]", s->uri, &server, s->store) : 0;
   if (f)
     fclose (f);
-  if (n != 2) {
+  if (n < 2) {
     complain ("%s is no swap of 'trueno-zram swapon'", s->device);
     return -1;
   }
   s->server = server;
   return 0;
-}
-
-/* ---- The server ---- */
-
-static void
-server_files (char pid_file[64], char sock[64], pid_t owner)
-{
-  snprintf (pid_file, 64, RUN_DIR "/%ld.pid", (long) owner);
-  snprintf (sock, 64, RUN_DIR "/%ld.sock", (long) owner);
-}
-
-/* Bytes, of a number that may end in K, M, G or T. */
-static uint64_t
-bytes (const char *text)
-{
-  static const char suffixes[] = "KMGT";
-  char *end;
-  uint64_t n = strtoull (text, &end, 10);
-  const char *s = *end ? strchr (suffixes, *end) : NULL;
-
-  return s ? n << 10 * (s - suffixes + 1) : n;
-}
-
-/* The server must run in the background: nbdkit -f ends with its parent.  Its
- * files are named after this process.
- */
-static int
-start_server (struct swap *s, const char *size, const char *memory)
-{
-  char half[32], size_text[32], pool[64], pid_file[64], sock[64];
-  char *const argv[] = { "nbdkit", "-t", "1", "-P", pid_file, "-U", sock,
-                         "trueno-zram", (char *) size ?: size_text, pool,
-                         "swap=yes", NULL };
-  long pid = 0;
-  FILE *f;
-  int i;
-
-  snprintf (size_text, sizeof size_text, "%" PRIu64,
-            (uint64_t) sysconf (_SC_PHYS_PAGES) * sysconf (_SC_PAGESIZE) / 2
-              / 4096 * 4096);
-  snprintf (half, sizeof half, "%" PRIu64, bytes (size ?: size_text) / 2);
-  snprintf (pool, sizeof pool, "memory=%s", memory ?: half);
-  server_files (pid_file, sock, getpid ());
-  unlink (pid_file);
-  unlink (sock);
-  snprintf (s->uri, sizeof s->uri, "nbd+unix:///?socket=%s", sock);
-  if (run (argv) == -1)
-    return -1;
-  for (i = 0; i < 50 && pid == 0; i++) {
-    f = fopen (pid_file, "re");
-    if (!f || fscanf (f, "%ld\n", &pid) != 1) {
-      pid = 0;
-      rest ();
-    }
-    if (f)
-      fclose (f);
-  }
-  unlink (pid_file);
-  if (pid <= 1) {
-    complain ("the server did not start; its reason is in the system's log");
-    return -1;
-  }
-  s->server = pid;
-  return 0;
-}
-
-static void
-stop_server (const struct swap *s)
-{
-  int i;
-
-  if (s->server == 0)
-    return;
-  kill (s->server, SIGTERM);
-  for (i = 0; i < 100 && kill (s->server, 0) == 0; i++)
-    rest ();
 }
 
 /* ---- The connection ---- */
@@ -277,33 +204,83 @@ use_as_swap (const struct swap *s, int priority)
            ? -1 : 0;
 }
 
+/* A path that means the same to whoever undoes this. */
+static int
+set_store (struct swap *s, const char *store)
+{
+  char directory[sizeof s->store] = "";
+  size_t n = sizeof s->store;
+
+  if (store[0] != '/' && !getcwd (directory, sizeof directory - 1)) {
+    complain ("--store: %s", strerror (errno));
+    return -1;
+  }
+  if (directory[0])
+    strcat (directory, "/");
+  if ((size_t) snprintf (s->store, n, "%s%s", directory, store) >= n) {
+    complain ("--store: '%s' is too long", store);
+    return -1;
+  }
+  return 0;
+}
+
+/* The rest of a swap that is off: the connection, then the server, and its
+ * pages, which nothing needs any more.
+ */
+static void
+take_down (const struct swap *s)
+{
+  char path[64];
+
+  if (s->device[0]) {
+    stop_connection (s->device);
+    record_path (path, s->device);
+    unlink (path);
+  }
+  if (s->server == 0)
+    return;
+  server_stop (s->server);
+  unlink (strchr (s->uri, '=') + 1);
+  if (s->store[0])
+    unlink (s->store);
+}
+
+static int
+set_up (struct swap *s, const struct server *server)
+{
+  struct server absolute = { 0 };
+
+  if (mkdir (RUN_DIR, 0700) == -1 && errno != EEXIST) {
+    complain (RUN_DIR ": %s", strerror (errno));
+    return -1;
+  }
+  if (!server)
+    return 0;
+  absolute = *server;
+  if (server->store) {
+    if (set_store (s, server->store) == -1)
+      return -1;
+    absolute.store = s->store;
+  }
+  s->server = server_start (&absolute, s->uri);
+  return s->server == -1 ? -1 : 0;
+}
+
 int
-swap_on (const char *what, const char *memory, int priority,
+swap_on (const char *uri, const struct server *server, int priority,
          const struct options *options)
 {
   struct swap s = { 0 };
-  char path[64];
-  bool remote = what && strstr (what, "://");
 
   extend_path ();
   warn_of_small_reserves ();
-  if (mkdir (RUN_DIR, 0700) == -1 && errno != EEXIST) {
-    complain (RUN_DIR ": %s", strerror (errno));
+  if (uri)
+    snprintf (s.uri, sizeof s.uri, "%s", uri);
+  if (set_up (&s, server) == -1)
     return EXIT_FAILURE;
-  }
-  if (remote)
-    snprintf (s.uri, sizeof s.uri, "%s", what);
-  if (!remote && start_server (&s, what, memory) == -1)
-    return EXIT_FAILURE;
-  if (start_connection (&s, options) == -1) {
-    stop_server (&s);
-    return EXIT_FAILURE;
-  }
-  if (use_as_swap (&s, priority) == -1) {
-    stop_connection (s.device);
-    stop_server (&s);
-    record_path (path, s.device);
-    unlink (path);
+  if (start_connection (&s, options) == -1
+      || use_as_swap (&s, priority) == -1) {
+    take_down (&s);
     return EXIT_FAILURE;
   }
   puts (s.device);
@@ -347,17 +324,11 @@ swap_off (const char *device, bool force)
 {
   struct swap s = { 0 };
   char *const swapoff[] = { "swapoff", s.device, NULL };
-  char path[64];
 
   extend_path ();
   if (read_record (&s, device) == -1 || (!force && !server_answers (&s))
       || run (swapoff) == -1)
     return EXIT_FAILURE;
-  stop_connection (s.device);
-  stop_server (&s);
-  if (s.server && strncmp (s.uri, "nbd+unix:///?socket=", 20) == 0)
-    unlink (s.uri + 20);
-  record_path (path, s.device);
-  unlink (path);
+  take_down (&s);
   return EXIT_SUCCESS;
 }

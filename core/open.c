@@ -79,7 +79,7 @@ params_sound (const struct tz_params *p)
          && (p->memory == 0 || p->memory >= TZ_MEMORY_MIN)
          && tz_codec_levels (p->codec, &min, &max, &dflt) == 0
          && p->level >= min && p->level <= max && (!p->attach || p->fd != -1)
-         && (!p->prefault || p->memory != 0);
+         && (!p->standby || p->attach) && (!p->prefault || p->memory != 0);
 }
 
 /* ---- Streams ---- */
@@ -216,7 +216,7 @@ prepare_file (const struct tz_params *params, size_t len)
   return ftruncate (params->fd, 0) == -1 ? -errno : 0;
 }
 
-/* ---- Counting what was found ---- */
+/* ---- Finding the pages again ---- */
 
 static void
 count_page (void *opaque, uint64_t w)
@@ -225,6 +225,16 @@ count_page (void *opaque, uint64_t w)
 
   stat_add (&cell->pages[word_codec (w)], 1);
   stat_add (&cell->compr_bytes, word_len (w));
+}
+
+static int
+find_pages (struct tz_store *s)
+{
+  int err = tz_table_attach (&s->table, s->params.checksum, count_page, s);
+
+  if (err == 0)
+    tz_pool_settle (&s->pool);
+  return err;
 }
 
 static int
@@ -258,10 +268,7 @@ open_region (struct tz_store *s)
   s->table.dir = (_Atomic uint32_t *) (s->region.base + TZ_CHUNK);
   if (!params->attach)
     return create (s, first, end);
-  err = tz_table_attach (&s->table, params->checksum, count_page, s);
-  if (err == 0)
-    tz_pool_settle (&s->pool);
-  return err;
+  return params->standby ? 0 : find_pages (s);
 }
 
 int
@@ -297,20 +304,30 @@ tz_id (const struct tz_store *s)
   return superblock (s)->id;
 }
 
-/* Have memory behind all that requests may touch. */
+/* Have memory behind all that requests may touch.  On standby the pool's chunks
+ * are not known yet, and must be there all the same.
+ */
 static int
 prefault (struct tz_store *s)
 {
   struct pool *p = &s->pool;
   size_t bookkeeping = DIV_UP (p->end * sizeof *p->chunks, TZ_PAGE) * TZ_PAGE;
+  size_t end = s->params.standby ? p->end : p->first;
   int r;
 
-  r = tz_region_populate (&s->region, 0, (size_t) p->first * TZ_CHUNK);
+  r = tz_region_populate (&s->region, 0, end * TZ_CHUNK);
   if (r == 0)
     r = tz_populate (p->chunks, bookkeeping);
-  if (r == 0)
+  if (r == 0 && !s->params.standby)
     r = tz_pool_refill (p, UINT32_MAX);
   return r < 0 ? r : 0;
+}
+
+static int
+start_upkeep (struct tz_store *s)
+{
+  tz_pool_refill (&s->pool, UINT32_MAX);
+  return tz_upkeep_start (s);
 }
 
 int
@@ -322,10 +339,15 @@ tz_start (struct tz_store *s)
   err = tz_populate (s->scratch, s->scratch_len);
   if (err == 0 && s->params.prefault)
     err = prefault (s);
-  if (err)
-    return err;
-  tz_pool_refill (&s->pool, UINT32_MAX);
-  return tz_upkeep_start (s);
+  return err || s->params.standby ? err : start_upkeep (s);
+}
+
+int
+tz_attach (struct tz_store *s)
+{
+  int err = find_pages (s);
+
+  return err ? err : start_upkeep (s);
 }
 
 void

@@ -63,6 +63,8 @@ struct tz_params {
   bool prefault;       /* have all of memory at tz_start, and keep it: requests
                         * then never wait for the system; memory is not 0 */
   bool attach;         /* the file holds a store already: use its pages */
+  bool standby;        /* … which another process still serves: only get ready,
+                        * and use them when tz_attach says so; needs attach */
   int fd;              /* a file to keep everything in; -1: anonymous memory.
                         * Stays the caller's; may be closed after tz_open. */
 };
@@ -84,6 +86,12 @@ int tz_open (const struct tz_params *params, struct tz_store **store);
  * -ENOMEM (or what the system said): with prefault, there is not enough.
  */
 int tz_start (struct tz_store *store);
+
+/* For a store on standby, after tz_start, once nobody else uses the file: find
+ * its pages.  With prefault, no memory is asked of the system.
+ * -EUCLEAN: the table does not hold together.
+ */
+int tz_attach (struct tz_store *store);
 
 /* What tells this store from any other: random when it was made, and the same
  * when it is found again in its file.

@@ -32,7 +32,9 @@ const char params_help[] =
   "swap=no|yes|try            Serve as swap for this very machine: have and\n"
   "                           lock all of memory at the start (default no).\n"
   "store=<FILE>               Keep the pages in a file on hugetlbfs or tmpfs,\n"
-  "                           for the next server to find.";
+  "                           for the next server to find.\n"
+  "standby=yes|no             If a server has that file, be the next: get\n"
+  "                           ready, and wait for its end (default no).";
 
 static int
 refuse (const char *key, const char *value, const char *want)
@@ -82,13 +84,15 @@ set_codec (const char *value)
 }
 
 static int
-set_checksum (const char *value)
+set_bool (const char *key, const char *value, bool *what)
 {
+  char want[32];
   int yes = nbdkit_parse_bool (value);
 
+  snprintf (want, sizeof want, "%s must be yes or no", key);
   if (yes < 0)
-    return refuse ("checksum", value, "checksum must be yes or no");
-  params.checksum = yes;
+    return refuse (key, value, want);
+  *what = yes;
   return 0;
 }
 
@@ -118,7 +122,7 @@ params_set (const char *key, const char *value)
   if (strcmp (key, "codec") == 0)
     return set_codec (value);
   if (strcmp (key, "checksum") == 0)
-    return set_checksum (value);
+    return set_bool (key, value, &params.checksum);
   if (strcmp (key, "swap") == 0)
     return set_swap (value);
   if (strcmp (key, "store") == 0) {
@@ -128,13 +132,15 @@ params_set (const char *key, const char *value)
     store_path = value;
     return 0;
   }
+  if (strcmp (key, "standby") == 0)
+    return set_bool (key, value, &params.standby);
   if (strcmp (key, "level") == 0) {
     level_given = value;
     return 0;
   }
   nbdkit_error ("unknown parameter '%s': "
-                "there are size, codec, level, memory, checksum, swap and "
-                "store",
+                "there are size, codec, level, memory, checksum, swap, store "
+                "and standby",
                 key);
   return -1;
 }
@@ -179,6 +185,11 @@ params_complete (void)
     nbdkit_error ("swap=%s needs memory: give the memory that the pages may "
                   "take, such as memory=2G; all of it is taken at the start",
                   swap == SWAP_YES ? "yes" : "try");
+    return -1;
+  }
+  if (params.standby && !store_path) {
+    nbdkit_error ("standby=yes needs store: give the file of the server to "
+                  "stand by for, such as store=/dev/hugepages/pages");
     return -1;
   }
   params.prefault = swap != SWAP_NO;

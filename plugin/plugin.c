@@ -146,12 +146,12 @@ open_store (void)
   int r;
 
   if (store_path) {
-    params.fd = storefile_open (store_path, &params.attach);
+    params.fd = storefile_open (store_path, &params.attach, &params.standby);
     if (params.fd == -1)
       return -1;
   }
   r = tz_open (&params, &store);
-  if (store_path)
+  if (store_path && !params.standby)
     close (params.fd); /* the store has its own */
   if (r == 0)
     return 0;
@@ -168,9 +168,8 @@ open_store (void)
 static int
 tzp_get_ready (void)
 {
-  if (swap != SWAP_NO && swap_prepare (swap, params.memory) == -1)
-    return -1;
-  if (open_store () == -1)
+  if (swap_check (swap, params.memory) == -1 || open_store () == -1
+      || (!params.standby && swap_raise () == -1))
     return -1;
   describe ();
   nbdkit_debug ("trueno-zram: size=%" PRIu64 " codec=%s level=%d"
@@ -180,6 +179,20 @@ tzp_get_ready (void)
                 params.checksum ? "yes" : "no", tz_codec_isa (params.codec),
                 tz_cpu_features ());
   return 0;
+}
+
+/* All is there; wait for the server that this one stands by for. */
+static int
+stand_by (void)
+{
+  int r;
+
+  if (swap_raise () == -1 || storefile_wait (store_path, params.fd) == -1)
+    return -1;
+  r = tz_attach (store);
+  if (r < 0)
+    nbdkit_error ("store=%s: %s", store_path, storefile_error (r));
+  return r < 0 ? -1 : 0;
 }
 
 static int
@@ -198,7 +211,9 @@ tzp_after_fork (void)
                         "to be had: %m");
     return -1;
   }
-  return swap_finish (params.memory);
+  if (swap_finish (params.memory) == -1)
+    return -1;
+  return params.standby ? stand_by () : 0;
 }
 
 static void

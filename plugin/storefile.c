@@ -59,35 +59,59 @@ check_file_system (const char *path, int fd, dev_t dev)
   return 0;
 }
 
+/* 1 if it is ours now, 0 if it is another's, -1 after a message. */
+static int
+lock (const char *path, int fd)
+{
+  if (flock (fd, LOCK_EX | LOCK_NB) == 0)
+    return 1;
+  if (errno == EWOULDBLOCK)
+    return 0;
+  nbdkit_error ("store=%s: cannot lock the file: %m", path);
+  return -1;
+}
+
 int
-storefile_open (const char *path, bool *attach)
+storefile_open (const char *path, bool *attach, bool *standby)
 {
   bool existed = access (path, F_OK) == 0;
   int fd = open (path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   struct stat st;
+  int locked;
 
   if (fd == -1) {
     nbdkit_error ("store=%s: %m", path);
     return -1;
   }
-  if (flock (fd, LOCK_EX | LOCK_NB) == -1) {
-    if (errno == EWOULDBLOCK)
-      nbdkit_error ("store=%s: another server is using this file", path);
-    else
-      nbdkit_error ("store=%s: cannot lock the file: %m", path);
-  }
+  locked = lock (path, fd);
+  if (locked == -1)
+    ; /* it said why */
+  else if (locked == 0 && !*standby)
+    nbdkit_error ("store=%s: another server is using this file", path);
   else if (fstat (fd, &st) == -1)
     nbdkit_error ("store=%s: %m", path);
   else if (!S_ISREG (st.st_mode))
     nbdkit_error ("store=%s: this is not a regular file", path);
   else if (check_file_system (path, fd, st.st_dev) == 0) {
-    *attach = st.st_size > 0;
+    *attach = locked == 0 || st.st_size > 0;
+    *standby = locked == 0;
     return fd;
   }
   if (!existed)
     unlink (path);
   close (fd);
   return -1;
+}
+
+int
+storefile_wait (const char *path, int fd)
+{
+  int locked;
+
+  while ((locked = lock (path, fd)) == 0)
+    if (nbdkit_nanosleep (0, 50000000) == -1)
+      return -1;
+  return locked == 1 ? 0 : -1;
 }
 
 const char *

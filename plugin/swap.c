@@ -68,7 +68,7 @@ status_number (const char *name, int base)
   return n;
 }
 
-/* ---- Before the fork ---- */
+/* ---- Limits and priority ---- */
 
 static int
 check_memlock (uint64_t pool)
@@ -132,17 +132,25 @@ set_oom_score (void)
 }
 
 int
-swap_prepare (enum swap_mode m, uint64_t pool)
+swap_check (enum swap_mode m, uint64_t pool)
 {
   mode = m;
-  if (check_memlock (pool) == -1 || set_realtime () == -1)
+  return mode == SWAP_NO ? 0 : check_memlock (pool);
+}
+
+int
+swap_raise (void)
+{
+  if (mode == SWAP_NO)
+    return 0;
+  if (set_realtime () == -1)
     return -1;
   set_io_flusher ();
   set_oom_score ();
   return 0;
 }
 
-/* ---- After it ---- */
+/* ---- Memory ---- */
 
 /* Threads are made for each connection: their stacks are locked, too. */
 static void
@@ -177,6 +185,10 @@ swap_lock (void)
 {
   if (mode == SWAP_NO)
     return 0;
+  /* In the foreground nbdkit asks to be ended when its parent ends, be it the
+   * shell of whoever logs out.
+   */
+  prctl (PR_SET_PDEATHSIG, 0, 0, 0, 0);
   small_stacks ();
   ready_heap ();
   /* Without ONFAULT nbdkit's 200 MB of buffers would be filled in. */

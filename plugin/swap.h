@@ -18,10 +18,14 @@ enum swap_mode {
 };
 
 /* In get_ready, with the privileges the user gave and a terminal to complain
- * to: what survives the fork is done, the rest is checked.  pool is how many
- * bytes will have to be locked.  0, or -1 after a message.
+ * to: pool is how many bytes will have to be locked.  0, or -1 after a message.
  */
-int swap_prepare (enum swap_mode mode, uint64_t pool);
+int swap_check (enum swap_mode mode, uint64_t pool);
+
+/* The priority, which the fork does not change; of a server on standby only
+ * once it has its memory, for it may wait for that.  0, or -1 after a message.
+ */
+int swap_raise (void);
 
 /* In after_fork, before tz_start: lock what there is and what will come. */
 int swap_lock (void);

@@ -67,7 +67,7 @@ for codec in auto ld64 lz4; do
     fail "codec=$codec level=99: $(cat "$tmp/err")"
 done
 
-unknown='there are size, codec, level, memory, checksum, swap and store'
+unknown='there are size, codec, level, memory, checksum, swap, store and standby'
 for key in sizes Size SIZE allocator file swaps level1; do
   refused "unknown parameter '$key': $unknown" 1M "$key=1"
 done

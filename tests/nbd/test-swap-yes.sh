@@ -34,6 +34,15 @@ echo "after requests: $(($(status VmRSS) - 65536)) KiB"
   fail "load failed"
 cat "$tmp/load"
 
+# It outlives who started it.
+sh -c '"$@" </dev/null >/dev/null 2>&1 & sleep 0.5' sh \
+  "$nbdkit" -f -P "$tmp/orphan" -U "$tmp/orphan.sock" trueno-zram 1M \
+  memory=1M swap=yes
+sleep 0.2
+nbdinfo --size "nbd+unix:///?socket=$tmp/orphan.sock" ||
+  fail "it ended with its parent"
+kill "$(cat "$tmp/orphan")"
+
 # refused WITHOUT WHAT ARG…: it does not start, and says what is missing.
 refused ()
 {

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* The server that swapon starts in this machine.
+ *
+ * With a store there are two: one serves, the other stands by with all it will
+ * need in memory, and goes on when the first dies.  To start a server only then
+ * would be too late: that takes memory, which the machine may not have until
+ * its swap works again.  For the same reason both have the listening socket
+ * from the beginning, and it outlives them.  Their parent, the keeper, replaces
+ * the one that died.  It needs no memory in time: it may even be swapped out.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+#define RETRY 10 /* seconds */
+
+/* What it takes to start one. */
+struct start {
+  struct sockaddr_un address;
+  char size[32], memory[64], store[512];
+  int listener;
+};
+
+/* Bytes, of a number that may end in K, M, G or T. */
+static uint64_t
+bytes (const char *text)
+{
+  static const char suffixes[] = "KMGT";
+  char *end;
+  uint64_t n = strtoull (text, &end, 10);
+  const char *s = *end ? strchr (suffixes, *end) : NULL;
+
+  return s ? n << 10 * (s - suffixes + 1) : n;
+}
+
+static int
+prepare (struct start *st, const struct server *server)
+{
+  char *path = st->address.sun_path;
+
+  st->address.sun_family = AF_UNIX;
+  sprintf (path, RUN_DIR "/%ld.sock", (long) getpid ());
+  snprintf (st->size, sizeof st->size, "%" PRIu64,
+            (uint64_t) sysconf (_SC_PHYS_PAGES) * sysconf (_SC_PAGESIZE) / 2
+              / 4096 * 4096);
+  if (server->size)
+    snprintf (st->size, sizeof st->size, "%s", server->size);
+  if (server->memory)
+    snprintf (st->memory, sizeof st->memory, "memory=%s", server->memory);
+  else
+    snprintf (st->memory, sizeof st->memory, "memory=%" PRIu64,
+              bytes (st->size) / 2);
+  if (server->store)
+    snprintf (st->store, sizeof st->store, "store=%s", server->store);
+  unlink (path);
+  st->listener = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (st->listener == -1
+      || bind (st->listener, (void *) &st->address, sizeof st->address) == -1
+      || listen (st->listener, SOMAXCONN) == -1) {
+    complain ("%s: %s", path, strerror (errno));
+    return -1;
+  }
+  return 0;
+}
+
+/* Wait until there is a greeting from the socket, and take leave in the words
+ * of the protocol.  False if the child ended instead.
+ */
+static bool
+await_greeting (const struct start *st, pid_t child)
+{
+  static const char leave[20] = "\0\0\0\3IHAVEOPT\0\0\0\2\0\0\0";
+  struct pollfd wait
+      = { socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), POLLIN, 0 };
+  char text[64];
+  bool greeted;
+
+  if (connect (wait.fd, (const void *) &st->address, sizeof st->address)
+      == -1) {
+    complain ("%s: %s", st->address.sun_path, strerror (errno));
+    close (wait.fd);
+    return false;
+  }
+  while (poll (&wait, 1, 100) == 0 && waitpid (child, NULL, WNOHANG) == 0)
+    ;
+  greeted = recv (wait.fd, text, sizeof text, MSG_DONTWAIT) > 0;
+  if (greeted && send (wait.fd, leave, sizeof leave, MSG_NOSIGNAL) > 0)
+    while (recv (wait.fd, text, sizeof text, 0) > 0)
+      ;
+  close (wait.fd);
+  return greeted;
+}
+
+/* Become one: it finds the socket as systemd would hand it over. */
+static void
+become_server (const struct start *st, bool standby)
+{
+  const char *argv[16] = { "nbdkit", "-t", "1", "trueno-zram", st->size,
+                           st->memory, "swap=yes" };
+  int n = 7;
+  char text[16];
+
+  if (st->store[0])
+    argv[n++] = st->store;
+  if (standby)
+    argv[n++] = "standby=yes";
+  snprintf (text, sizeof text, "%ld", (long) getpid ());
+  setenv ("LISTEN_PID", text, 1);
+  setenv ("LISTEN_FDS", "1", 1);
+  if (st->listener == 3 ? fcntl (3, F_SETFD, 0) == 0
+                        : dup2 (st->listener, 3) == 3)
+    execvp (argv[0], (char *const *) argv);
+  complain ("%s: %s", argv[0], strerror (errno));
+  _exit (EXIT_FAILURE);
+}
+
+static pid_t
+fork_server (const struct start *st, bool standby)
+{
+  pid_t pid = fork ();
+
+  if (pid == 0)
+    become_server (st, standby);
+  if (pid == -1)
+    complain ("fork: %s", strerror (errno));
+  return pid;
+}
+
+/* The keeper: once the first has made the store, always two servers.  One that
+ * was killed is replaced at once; one that ended by itself said why, and the
+ * reason may pass.
+ */
+static void
+keep (const struct start *st)
+{
+  pid_t first;
+  int status;
+
+  spare_from_oom_killer ();
+  first = fork_server (st, false);
+  if (first == -1 || !await_greeting (st, first))
+    return;
+  for (;;)
+    if (fork_server (st, true) == -1
+        || (wait (&status) != -1 && WIFEXITED (status)))
+      sleep (RETRY);
+}
+
+/* Without a chance to end by themselves: one would take over from the other. */
+void
+server_stop (pid_t group)
+{
+  const struct timespec rest = { .tv_nsec = 50000000 };
+  int i;
+
+  kill (-group, SIGKILL);
+  for (i = 0; i < 100 && kill (-group, 0) == 0; i++) {
+    waitpid (group, NULL, WNOHANG);
+    nanosleep (&rest, NULL);
+  }
+}
+
+pid_t
+server_start (const struct server *server, char uri[URI_SIZE])
+{
+  struct start st = { 0 };
+  pid_t pid;
+  int null;
+
+  if (prepare (&st, server) == -1)
+    return -1;
+  snprintf (uri, URI_SIZE, "nbd+unix:///?socket=%s", st.address.sun_path);
+  pid = fork ();
+  if (pid == 0) {
+    setsid ();
+    null = open ("/dev/null", O_RDWR | O_CLOEXEC);
+    dup2 (null, STDIN_FILENO);
+    dup2 (null, STDOUT_FILENO);
+    if (!server->store)
+      become_server (&st, false);
+    keep (&st);
+    _exit (EXIT_FAILURE);
+  }
+  close (st.listener);
+  if (pid != -1 && await_greeting (&st, pid))
+    return pid;
+  if (pid == -1)
+    complain ("fork: %s", strerror (errno));
+  else
+    server_stop (pid);
+  unlink (st.address.sun_path);
+  return -1;
+}
