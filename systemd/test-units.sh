@@ -15,7 +15,7 @@ if grep -n '@[a-z]*dir@' "$units"/*; then fail "not replaced"; fi
 # As instances, with programs that exist: these are not installed.
 mkdir "$tmp/units"
 for unit in server connect swap; do
-  sed "s|^\(Exec[A-Za-z]*=@*\)/[^ ]*/trueno-zram |\1$top_builddir/trueno-zram |" \
+  sed "s|^\(Exec[A-Za-z]*=@*\)/.*/trueno-zram |\1$top_builddir/trueno-zram |" \
     "$units/trueno-zram-$unit@.service" >"$tmp/units/trueno-zram-$unit@.service"
 done
 for unit in server@disk connect@nbd1 swap@nbd0; do
