@@ -69,7 +69,7 @@ struct tz_gpu_shape {
 
 #define TZ_GPU_SMEM_LD64_DECOMPRESS 21904
 #define TZ_GPU_SMEM_LD64_COMPRESS   35584
-#define TZ_GPU_SMEM_LZ4_DECOMPRESS  16704
+#define TZ_GPU_SMEM_LZ4_DECOMPRESS  16768
 #define TZ_GPU_SMEM_LZ4_COMPRESS    41856
 
 #define TZ_GPU_SHAPES                                                         \

@@ -292,13 +292,14 @@ emit (const struct chosen *u, uint32_t slot)
 
 KERNEL (tz_ld64_compress) KERNEL_ARGS
 {
-  uint32_t slot = group () * ENC_SLOT, number = page_number (), i, len, sum;
+  uint32_t slot = smem_start () + group () * ENC_SLOT, number = page_number ();
+  uint32_t i, len, sum;
   struct chosen u = { { 0, 0 }, { 0, 0 }, 0, 0, 0, LINE, 0 };
   struct quad first = { 0x00400040, 0x00400040, 0x00400040, 0x00400040 };
   struct tz_gpu_job job = { 0, 0, 0, 0, 0 };
   bool raw;
 
-  own_smem (slot, ENC_SLOT, TZ_GPU_SMEM_LD64_COMPRESS);
+  own_smem (slot, ENC_SLOT, ~0u);
   if (number < n)
     job = jobs[number];
   fetch (slot, job.src, number < n ? TZ_PAGE : 0);

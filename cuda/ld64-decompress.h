@@ -25,9 +25,9 @@
 /* Common to all: */
 #define DEC_SPREAD   (GROUPS * DEC_SLOT)
 #define DEC_ZEROES   (DEC_SPREAD + SPREAD_SIZE)
-#define DEC_SMEM     (DEC_ZEROES + LINE + 16)
 
-_Static_assert (DEC_SMEM == TZ_GPU_SMEM_LD64_DECOMPRESS, "job.h says else");
+_Static_assert (DEC_ZEROES + LINE + 16 == TZ_GPU_SMEM_LD64_DECOMPRESS,
+                "job.h says else");
 
 /* The place of line 8 i + j in a table. */
 #define PLACE(i, j) (8 * (j) + (i))
@@ -125,7 +125,7 @@ store_from (const struct blob *u, uint32_t slot, const uint32_t literals[8],
       *odd |= distance;
       at += 2;
     }
-    from = a ? slot + LINE * k - distance : DEC_ZEROES;
+    from = a ? slot + LINE * k - distance : smem_start () + DEC_ZEROES;
     sts32 (table + 4 * PLACE (0, j), from | literals[j] << 16);
   }
   return ok;
@@ -165,7 +165,8 @@ store_neutral (uint32_t slot)
 
   for (i = member (); i < LINES; i += GROUP) {
     sts128 (slot + DEC_RECORDS + skew + 16 * i, none);
-    sts32 (slot + DEC_FROM + skew + 4 * i, DEC_ZEROES | (slot + TZ_PAGE) << 16);
+    sts32 (slot + DEC_FROM + skew + 4 * i,
+           (smem_start () + DEC_ZEROES) | (slot + TZ_PAGE) << 16);
   }
 }
 
@@ -179,7 +180,7 @@ prepare (struct blob *u, uint32_t slot, bool *aligned)
   bool ok;
 
   ok = read_bitmaps (u);
-  at = read_masks (u, ok, DEC_SPREAD, masks);
+  at = read_masks (u, ok, smem_start () + DEC_SPREAD, masks);
   all = 0;
   UNROLL (8)
   for (j = 0; j < 8; j++) {
@@ -234,6 +235,7 @@ decode_lines (uint32_t slot, bool aligned)
   uint32_t skew = group () / 2 * 32, to = slot + 8 * member ();
   uint32_t records = slot + DEC_RECORDS + skew + 2 * member ();
   uint32_t froms = slot + DEC_FROM + skew, from;
+  uint32_t table = smem_start () + DEC_SPREAD;
   struct step s = load_step (records, froms, PLACE (0, 0));
   struct step next = load_step (records, froms, PLACE (0, 1)), then;
   struct pair literals = load_literals (s), old, later;
@@ -252,7 +254,7 @@ decode_lines (uint32_t slot, bool aligned)
         then = load_step (records, froms, PLACE (j < 6 ? 0 : 1, (j + 2) % 8));
       if (j < 7 || i < 7)
         later = load_literals (next);
-      sts64 (to + LINE * j, spread (DEC_SPREAD, s.record, literals, old));
+      sts64 (to + LINE * j, spread (table, s.record, literals, old));
       together ();
       s = next;
       next = then;
@@ -266,22 +268,23 @@ decode_lines (uint32_t slot, bool aligned)
 
 KERNEL (tz_ld64_decompress) KERNEL_ARGS
 {
-  uint32_t slot = group () * DEC_SLOT, number = page_number ();
+  uint32_t start = smem_start (), slot = start + group () * DEC_SLOT;
+  uint32_t number = page_number ();
   struct tz_gpu_job job = { 0, 0, 0, 0, 0 };
   bool aligned, ok, same = true;
   struct quad none = { 0, 0, 0, 0 };
   struct blob u;
 
   (void) extra;
-  own_smem (slot, DEC_SLOT, DEC_SPREAD);
+  own_smem (slot, DEC_SLOT, start + DEC_SPREAD);
   if (number < n)
     job = jobs[number];
   u.len = job.len >= HEADER && job.len <= BLOB_MAX ? job.len : 0;
   u.at = slot + ((TZ_PAGE - u.len + 15) & ~15u);
   fetch (u.at, job.src, u.len);
-  make_spread (DEC_SPREAD);
+  make_spread (start + DEC_SPREAD);
   if (lane_number () < LINE / 16)
-    sts128 (DEC_ZEROES + 16 * lane_number (), none);
+    sts128 (start + DEC_ZEROES + 16 * lane_number (), none);
   copies_done ();
   together ();
   if (flags & TZ_GPU_CHECK)

@@ -27,7 +27,7 @@
 #define LAST_WORD    ((TZ_PAGE - 12) / 4) /* no match starts after this */
 #define LAST_END     (TZ_PAGE - 5) /* the rest are literals */
 
-_Static_assert (2 << LZ4_HASH_BITS == TZ_PAGE, "the table and the block differ");
+_Static_assert (2 << LZ4_HASH_BITS == TZ_PAGE, "table and block differ");
 _Static_assert (GROUPS * ZIP_SLOT == TZ_GPU_SMEM_LZ4_COMPRESS,
                 "job.h says else");
 
@@ -212,7 +212,14 @@ next_word (struct pack *u)
   return u->word <= u->last;
 }
 
-DEVICE void
+DEVICE uint32_t
+length_size (uint32_t n)
+{
+  return n < 15 ? 0 : 1 + (n - 15) / 255;
+}
+
+/* Lengths of more than one byte. */
+RARE void
 put_length (uint32_t at, uint32_t n)
 {
   for (; n >= 255; n -= 255)
@@ -220,18 +227,12 @@ put_length (uint32_t at, uint32_t n)
   sts8 (at, n);
 }
 
-DEVICE uint32_t
-length_size (uint32_t n)
-{
-  return n < 15 ? 0 : 1 + (n - 15) / 255;
-}
-
 /* Write a sequence but for its literals.  Length 0 stands for the last one. */
 DEVICE void
 put_sequence (struct pack *u, uint32_t start, uint32_t offset, uint32_t length)
 {
   uint32_t n = start - u->anchor, m = length ? length - 4 : 0, behind, end;
-  uint32_t i = member ();
+  uint32_t i = member (), at, v;
 
   u->to = u->op + 1 + length_size (n);
   u->from = u->page + u->anchor;
@@ -243,33 +244,18 @@ put_sequence (struct pack *u, uint32_t start, uint32_t offset, uint32_t length)
     return;
   }
   u->literals = n;
-  if (i == 0)
-    sts8 (u->op, (n < 15 ? n : 15) << 4 | (m < 15 ? m : 15));
-  if (i == 1 && n >= 15)
-    put_length (u->op + 1, n - 15);
-  if (i == 2 && length)
-    sts8 (behind, offset & 0xff);
-  if (i == 3 && length)
-    sts8 (behind + 1, offset >> 8);
-  if (i == 4 && m >= 15)
-    put_length (behind + 2, m - 15);
-  u->op = end;
   u->anchor = start + length;
-}
-
-/* Nothing more in this half. */
-DEVICE void
-end_half (struct pack *u)
-{
-  if (u->limit != LAST_END) {
-    u->start = TZ_PAGE / 2;
-    u->limit = LAST_END;
-    u->last = LAST_WORD;
-    u->word = LZ4_WORDS / 2;
-    return;
+  /* A lane a byte: token, offset, rests of the lengths. */
+  at = i == 0 ? u->op : i == 4 ? u->op + 1 : behind + i - 1;
+  v = (n < 15 ? n : 15) << 4 | (m < 15 ? m : 15);
+  v = i == 0 ? v : i == 3 ? m - 15 : i == 4 ? n - 15 : offset >> (i - 1) * 8;
+  if (at < end && i <= 4 && (i != 4 || n >= 15)) {
+    if (i < 3 || v < 255)
+      sts8 (at, v & 0xff);
+    else
+      put_length (at, v);
   }
-  u->busy = false;
-  put_sequence (u, TZ_PAGE, 0, 0);
+  u->op = end;
 }
 
 /* Together: how far a match goes on that is at least as long as compared. */
@@ -310,33 +296,42 @@ search (struct pack *u)
   end = extend (u, p, c, s.forward, found);
   if (!look)
     return;
-  if (!found) {
-    end_half (u);
-    return;
-  }
   back = p - (u->anchor > u->start ? u->anchor : u->start);
   back = s.back < back ? s.back : back;
   back = back < c ? back : c;
-  if (end < p - back + 4) {
+  p -= back;
+  c -= back;
+  if (found && end < p + 4) {
     u->word++;
     return;
   }
-  put_sequence (u, p - back, p - c, end - (p - back));
   u->word = (end + 3) / 4;
+  if (!found) {
+    u->word = LZ4_WORDS / 2;
+    u->last = LAST_WORD;
+    u->start = TZ_PAGE / 2;
+    u->busy = u->limit != LAST_END;
+    u->limit = LAST_END;
+    if (u->busy)
+      return;
+    p = c = end = TZ_PAGE;
+  }
+  put_sequence (u, p, p - c, end - p);
 }
 
 /* Together: write the block; its length, or TZ_PAGE if there is none. */
 DEVICE uint32_t
 pack (struct pack *u)
 {
-  uint32_t n;
+  uint32_t n, v;
 
   while (any_lane (u->busy || u->literals > 0)) {
     search (u);
     together ();
     n = copy_room (u->to);
     n = n < u->literals ? n : u->literals;
-    copy_step (u->to, u->from, n, 0, 0);
+    v = load_any32 (u->from + copy_place (u->to) - u->to);
+    copy_store (u->to, n, v);
     u->to += n;
     u->from += n;
     u->literals -= n;
@@ -346,13 +341,14 @@ pack (struct pack *u)
 
 KERNEL (tz_lz4_compress) KERNEL_ARGS
 {
-  uint32_t slot = group () * ZIP_SLOT, number = page_number (), len, sum;
+  uint32_t slot = smem_start () + group () * ZIP_SLOT, number = page_number ();
+  uint32_t len, sum;
   const struct quad zeroes = { 0, 0, 0, 0 };
   struct tz_gpu_job job = { 0, 0, 0, 0, 0 };
   struct pack u;
   bool raw;
 
-  own_smem (slot, ZIP_SLOT, TZ_GPU_SMEM_LZ4_COMPRESS);
+  own_smem (slot, ZIP_SLOT, ~0u);
   if (number < n)
     job = jobs[number];
   u.slot = slot;
@@ -368,7 +364,8 @@ KERNEL (tz_lz4_compress) KERNEL_ARGS
   u.word = u.anchor = u.start = u.literals = 0;
   u.limit = TZ_PAGE / 2;
   u.last = LZ4_WORDS / 2 - 1;
-  u.op = u.to = u.from = slot + ZIP_TABLE;
+  u.op = u.to = slot + ZIP_TABLE;
+  u.from = u.page;
   u.busy = number < n;
   u.full = false;
   len = pack (&u);

@@ -11,9 +11,16 @@
 DEVICE uint32_t
 bytes_below (uint32_t at, uint32_t limit)
 {
-  int n = 8 * (int) (limit - at);
+  int above = (int) (at + 4 - limit);
 
-  return funnel_clamp (~0u, 0, 32 - (n > 32 ? 32 : n < 0 ? 0 : n));
+  return funnel_clamp (~0u, 0, 8 * (uint32_t) (above > 0 ? above : 0));
+}
+
+/* Where this lane's word is. */
+DEVICE uint32_t
+copy_place (uint32_t to)
+{
+  return (to & ~3u) + 4 * member ();
 }
 
 /* How many bytes from to on a step can make. */
@@ -23,29 +30,18 @@ copy_room (uint32_t to)
   return 4 * GROUP - to % 4;
 }
 
-/* Together: store n bytes at to from from, and then m from to + n - offset; the
- * latter must be there before.  What is around them stays.
+/* Together: store n bytes at to, of which this lane has v.  What is around
+ * them stays.
  */
 DEVICE void
-copy_step (uint32_t to, uint32_t from, uint32_t n, uint32_t offset, uint32_t m)
+copy_store (uint32_t to, uint32_t n, uint32_t v)
 {
-  uint32_t at = (to & ~3u) + 4 * member (), middle = to + n, end = middle + m;
-  uint32_t v = 0, mask, first;
-  bool store = at < end && n + m > 0;
+  uint32_t at = copy_place (to), end = to + n, mask;
 
-  if (store && at + 4 > middle)
-    v = load_any32 (at - offset);
-  if (store && at < middle) {
-    mask = bytes_below (at, middle);
-    v = (load_any32 (from + at - to) & mask) | (v & ~mask);
-  }
-  if (store) {
-    first = lds32 (at);
-    mask = bytes_below (at, end) & ~bytes_below (at, to);
-    v = (v & mask) | (first & ~mask);
-  }
+  mask = bytes_below (at, end) & ~bytes_below (at, to);
+  v = (v & mask) | (lds32 (at) & ~mask);
   together ();
-  if (store)
+  if (mask != 0)
     sts32 (at, v);
   together ();
 }

@@ -16,19 +16,19 @@
 
 #define UNZ_PAGE  16 /* a word may start before it */
 #define UNZ_AHEAD 20 /* the block ends at least that far behind the page */
-#define UNZ_SLOT  (UNZ_PAGE + TZ_PAGE + 64)
+#define UNZ_SLOT  (UNZ_PAGE + TZ_PAGE + 80) /* 80: and what is read after it */
 
 #define MIN_MATCH 4
 
 _Static_assert (GROUPS * UNZ_SLOT == TZ_GPU_SMEM_LZ4_DECOMPRESS,
                 "job.h says else");
 
+/* Places in shared memory, and bytes left to copy. */
 struct unpack {
-  uint32_t ip, end;      /* of the block */
-  uint32_t op, page;     /* where to write, and the page's start */
-  uint32_t literals, from; /* left to copy */
+  uint32_t ip, end;  /* of the block; at its end there is no sequence left */
+  uint32_t op, page; /* where to write, and the page's start */
+  uint32_t literals, from;
   uint32_t match, offset;
-  bool last, bad;
 };
 
 /* Add the bytes of a length that go on after a first one of 255. */
@@ -46,12 +46,13 @@ more_length (struct unpack *u, uint32_t byte)
 }
 
 /* Read a sequence.  Bytes after the end may be read; that is found out later,
- * as ip is then behind it.
+ * as ip is then behind it.  A bad one ends the block where no page does.
  */
 DEVICE void
 next_sequence (struct unpack *u)
 {
-  uint32_t v = load_any32 (u->ip), match = v & 15;
+  uint32_t v = load_any32 (u->ip), match = v & 15, stop;
+  bool last, bad;
 
   u->ip++;
   u->literals = v >> 4 & 15;
@@ -59,39 +60,46 @@ next_sequence (struct unpack *u)
     u->literals += more_length (u, v >> 8 & 0xff);
   u->from = u->ip;
   u->ip += u->literals;
-  u->last = u->ip == u->end;
-  if (u->last) {
-    u->bad = u->op + u->literals != u->page + TZ_PAGE;
-    return;
-  }
-  if (u->ip > u->end) {
-    u->bad = true;
-    return;
-  }
-  v = load_any32 (u->ip);
+  last = u->ip == u->end;
+  v = load_any32 (u->ip < u->end ? u->ip : u->end);
   u->ip += 2;
   u->offset = v & 0xffff;
   if (match == 15)
     match += more_length (u, v >> 16 & 0xff);
   u->match = match + MIN_MATCH;
-  u->bad = u->ip >= u->end
-           || u->offset - 1 >= u->op + u->literals - u->page
-           || u->op + u->literals + u->match > u->ip;
+  stop = u->op + u->literals;
+  bad = u->ip >= u->end || u->offset - 1 >= stop - u->page
+        || stop + u->match > u->ip;
+  if (last) {
+    bad = stop != u->page + TZ_PAGE;
+    u->match = 0;
+    u->ip = u->end;
+  }
+  if (bad) {
+    u->literals = u->match = 0;
+    u->op = u->from = u->page;
+    u->ip = u->end;
+  }
 }
 
 /* Together: one step's copy. */
 DEVICE void
 copy_some (struct unpack *u)
 {
-  uint32_t room = copy_room (u->op), n = u->literals, m = 0;
+  uint32_t room = copy_room (u->op), at = copy_place (u->op), n, m = 0, mask;
+  uint32_t literals, match;
+  int back = (int) (at - u->offset), first = (int) u->page - 4;
 
-  if (n > room)
-    n = room;
+  n = u->literals < room ? u->literals : room;
   if (n == u->literals && u->offset > n) {
     m = room - n < u->match ? room - n : u->match;
     m = m < u->offset - n ? m : u->offset - n;
   }
-  copy_step (u->op, u->from, n, u->offset, m);
+  /* Of what a lane does not need anything may be read. */
+  literals = load_any32 (u->from + at - u->op);
+  match = load_any32 ((uint32_t) (back > first ? back : first));
+  mask = bytes_below (at, u->op + n);
+  copy_store (u->op, n + m, (literals & mask) | (match & ~mask));
   u->op += n + m;
   u->from += n;
   u->literals -= n;
@@ -104,33 +112,30 @@ copy_some (struct unpack *u)
 DEVICE bool
 unpack (struct unpack *u)
 {
-  bool busy = !u->bad;
+  bool idle = true;
 
-  while (any_lane (busy)) {
-    if (busy && u->literals + u->match == 0) {
+  while (any_lane (!idle || u->ip < u->end)) {
+    if (idle && u->ip < u->end)
       next_sequence (u);
-      if (u->bad)
-        u->literals = u->match = 0;
-    }
     copy_some (u);
-    busy = busy && !u->bad && !(u->last && u->literals == 0);
+    idle = u->literals + u->match == 0;
   }
-  return !u->bad;
+  return u->op == u->page + TZ_PAGE;
 }
 
 KERNEL (tz_lz4_decompress) KERNEL_ARGS
 {
-  uint32_t slot = group () * UNZ_SLOT, number = page_number (), start;
+  uint32_t slot = smem_start () + group () * UNZ_SLOT, number = page_number ();
+  uint32_t start;
   struct tz_gpu_job job = { 0, 0, 0, 0, 0 };
-  struct unpack u = { 0, 0, 0, 0, 0, 0, 0, 0, false, false };
+  struct unpack u = { 0, 0, 0, 0, 0, 0, 0, 0 };
   bool ok, same = true;
 
   (void) extra;
-  own_smem (slot, UNZ_SLOT, TZ_GPU_SMEM_LZ4_DECOMPRESS);
+  own_smem (slot, UNZ_SLOT, ~0u);
   if (number < n)
     job = jobs[number];
-  u.bad = job.len < 1 || job.len >= TZ_PAGE;
-  if (u.bad)
+  if (job.len >= TZ_PAGE)
     job.len = 0;
   u.page = slot + UNZ_PAGE;
   start = u.page + ((TZ_PAGE + UNZ_AHEAD + 15 - job.len) & ~15u);

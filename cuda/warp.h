@@ -4,8 +4,8 @@
  * compiler, which tests them.
  *
  * A block is one warp.  Eight lanes, a group, work on a page: all pages of a
- * warp go through the same code at the same time.  Shared memory is addressed
- * by the byte from its start; each group has a part of its own, its slot.
+ * warp go through the same code at the same time.  Each group has a part of
+ * shared memory of its own, its slot.
  * All lanes take part in all that is marked "together".
  */
 #ifndef TZ_GPU_WARP_H
@@ -28,13 +28,14 @@
 #include "warp-emul.h"
 #else
 
-#define _Static_assert   static_assert
-#define DEVICE           static __device__ __forceinline__
-#define RARE             static __device__ __noinline__
-#define TABLE            static __device__ const
-#define KERNEL(name)     extern "C" __global__ void __launch_bounds__ (LANES) name
-#define UNROLL(count)    _Pragma (UNROLL_TEXT (unroll count))
-#define UNROLL_TEXT(x)   #x
+#define _Static_assert static_assert
+#define DEVICE         static __device__ __forceinline__
+#define RARE           static __device__ __noinline__
+#define TABLE          static __device__ const
+#define KERNEL(name)                                                          \
+  extern "C" __global__ void __launch_bounds__ (LANES) name
+#define UNROLL(count)  _Pragma (UNROLL_TEXT (unroll count))
+#define UNROLL_TEXT(x) #x
 
 struct __align__ (8) pair { uint32_t x, y; };
 struct __align__ (16) quad { uint32_t x, y, z, w; };
@@ -44,7 +45,13 @@ extern __shared__ struct quad tz_smem[];
 DEVICE unsigned lane_number (void) { return threadIdx.x; }
 DEVICE unsigned block_number (void) { return blockIdx.x; }
 
-#define SMEM(type, at) (*(type *) ((char *) tz_smem + (at)))
+#define SMEM(type, at) (*(type *) __cvta_shared_to_generic (at))
+
+/* Where shared memory starts: its addresses have 16 bits. */
+DEVICE uint32_t smem_start (void)
+{
+  return (uint32_t) __cvta_generic_to_shared (tz_smem);
+}
 
 /* Which slot is this group's, and where the part common to all starts: for the
  * emulator to check.
@@ -88,8 +95,7 @@ DEVICE void
 copy_async (uint32_t to, uint64_t from, uint32_t count)
 {
   asm volatile ("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-                :: "r"((uint32_t) __cvta_generic_to_shared (tz_smem) + to),
-                   "l"(from), "r"(count) : "memory");
+                :: "r"(to), "l"(from), "r"(count) : "memory");
 }
 
 DEVICE void

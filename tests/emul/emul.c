@@ -19,6 +19,7 @@
 #define LANE_COUNT  32
 #define STACK       (96 * 1024)
 #define SMEM_MAX    (48 * 1024)
+#define SMEM_START  1024 /* of an address; what is before is the system's */
 #define COPIES_MAX  512
 #define ANYONE      255 /* more than one lane */
 #define SEEN_MAX    65536
@@ -272,6 +273,12 @@ block_number (void)
   return emul->block;
 }
 
+uint32_t
+smem_start (void)
+{
+  return SMEM_START;
+}
+
 void
 own_smem (uint32_t slot, uint32_t size, uint32_t common)
 {
@@ -310,8 +317,8 @@ emul_smem (enum emul_access access, uint32_t at, unsigned size,
 {
   const struct fiber *f = &emul->fiber[emul->lane];
   bool own = at >= f->slot && at < f->slot_end && size <= f->slot_end - at;
-  bool common = at >= f->common && at < emul->smem_size
-                && size <= emul->smem_size - at;
+  bool common = at >= f->common && at < SMEM_START + emul->smem_size
+                && size <= SMEM_START + emul->smem_size - at;
   unsigned i;
 
   if (at % size != 0)
@@ -321,10 +328,10 @@ emul_smem (enum emul_access access, uint32_t at, unsigned size,
     fail ("line %d: %u bytes at %u of shared memory are not in slot %u … %u",
           site, size, at, f->slot, f->slot_end);
   for (i = first; i < end; i++)
-    touch (access, at + i, site);
+    touch (access, at - SMEM_START + i, site);
   if (emul->counts)
     see (at, size, site);
-  return emul->smem + at;
+  return emul->smem + at - SMEM_START;
 }
 
 void

@@ -16,6 +16,7 @@ struct quad { uint32_t x, y, z, w; } __attribute__ ((aligned (16)));
 
 unsigned lane_number (void);
 unsigned block_number (void);
+uint32_t smem_start (void);
 void own_smem (uint32_t slot, uint32_t size, uint32_t common);
 
 /* Shared memory: size bytes at at, of which first to end - 1 matter. */
