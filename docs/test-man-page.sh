@@ -7,7 +7,7 @@ requires sh -c 'command -v podchecker'
 pod=$top_srcdir/docs/nbdkit-trueno-zram-plugin.pod
 podchecker -warnings -warnings "$pod" || fail "podchecker"
 
-names=$("$nbdkit" trueno-zram --help | sed -n 's/^\[*\([a-z]*\)=.*/\1/p')
+names=$("$nbdkit" trueno-zram --help | sed -n 's/^\[*\([a-z-]*\)=.*/\1/p')
 [[ $(echo $names) = "size codec level memory checksum"* ]] ||
   fail "parameters in --help: $names"
 for name in $names; do

@@ -7,6 +7,7 @@
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
 
+#include "engine.h"
 #include "params.h"
 
 struct tz_params params = {
@@ -34,7 +35,8 @@ const char params_help[] =
   "store=<FILE>               Keep the pages in a file on hugetlbfs or tmpfs,\n"
   "                           for the next server to find.\n"
   "standby=yes|no             If a server has that file, be the next: get\n"
-  "                           ready, and wait for its end (default no).";
+  "                           ready, and wait for its end (default no).\n"
+  ENGINE_HELP;
 
 static int
 refuse (const char *key, const char *value, const char *want)
@@ -112,8 +114,9 @@ set_swap (const char *value)
   return 0;
 }
 
-int
-params_set (const char *key, const char *value)
+/* 1: there is no such parameter. */
+static int
+set (const char *key, const char *value)
 {
   if (strcmp (key, "size") == 0)
     return set_size (value);
@@ -138,9 +141,19 @@ params_set (const char *key, const char *value)
     level_given = value;
     return 0;
   }
+  return engine_set (key, value);
+}
+
+int
+params_set (const char *key, const char *value)
+{
+  int r = set (key, value);
+
+  if (r <= 0)
+    return r;
   nbdkit_error ("unknown parameter '%s': "
-                "there are size, codec, level, memory, checksum, swap, store "
-                "and standby",
+                "there are size, codec, level, memory, checksum, swap, store, "
+                "standby, cuda, batch and batch-wait",
                 key);
   return -1;
 }
@@ -211,5 +224,5 @@ params_dump (void)
   printf ("trueno_zram_zstd=%s\n", tz_zstd_version ());
   printf ("trueno_zram_page_size=%d\n", TZ_PAGE);
   printf ("trueno_zram_chunk_size=%d\n", TZ_CHUNK);
-  printf ("trueno_zram_cuda=no\n");
+  engine_dump ();
 }

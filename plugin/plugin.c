@@ -14,6 +14,7 @@
 #include <nbdkit-plugin.h>
 
 #include "debug.h"
+#include "engine.h"
 #include "params.h"
 #include "storefile.h"
 #include "tzram.h"
@@ -169,7 +170,7 @@ static int
 tzp_get_ready (void)
 {
   if (swap_check (swap, params.memory) == -1 || open_store () == -1
-      || (!params.standby && swap_raise () == -1))
+      || (!params.standby && swap_raise () == -1) || engine_prepare () == -1)
     return -1;
   describe ();
   nbdkit_debug ("trueno-zram: size=%" PRIu64 " codec=%s level=%d"
@@ -211,6 +212,8 @@ tzp_after_fork (void)
                         "to be had: %m");
     return -1;
   }
+  if (engine_start (store, swap != SWAP_NO) == -1)
+    return -1;
   if (swap_finish (params.memory) == -1)
     return -1;
   return params.standby ? stand_by () : 0;
@@ -244,6 +247,7 @@ print_stats (void)
   PRINT (pool_full);
   PRINT (reserve_misses);
 #undef PRINT
+  engine_stats (store);
   /* Of what a user would have needed without compression. */
   fprintf (stderr, "trueno-zram: ratio=%.2f\n",
            s.mem_used_total ? (double) s.orig_data_size / s.mem_used_total

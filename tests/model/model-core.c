@@ -2,10 +2,12 @@
 /* The model checker on the core itself.
  *
  *   model-core [-s SEED] [-n OPERATIONS] [-t THREADS] [CODEC[:LEVEL]] [full]
- *              [file]
+ *              [file] [cores] [engine]
  *
  * full: with a pool too small for the disk.  file: with the region in a file
- * that is closed, found again and compared at the end.
+ * that is closed, found again and compared at the end.  cores: with all reads
+ * spread over cores.  engine: with all reads handed to an engine that fails now
+ * and then.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,6 +17,7 @@
 
 #include "model.h"
 #include "tzram.h"
+#include "../unit/engine.h"
 
 #define SIZE ((72 << 20) + 1234) /* over two leaves, and an odd end */
 
@@ -151,8 +154,27 @@ reopen (struct tz_params *params)
   return 0;
 }
 
+/* Whom else to ask, whatever it costs. */
+static int
+ask_others (bool cores, bool engine)
+{
+  struct tz_offload_params p = { .min_pages = 1 };
+
+  if (engine) {
+    p = engine_params (1, 64);
+    atomic_store (&engine_faults, ENGINE_SUBMIT | ENGINE_POLL | ENGINE_PAGE);
+    atomic_store (&engine_odds, 40);
+  }
+  p.cores = cores;
+  return cores || engine ? tz_offload_start (store, &p) : 0;
+}
+
+static struct words {
+  bool full, file, cores, engine;
+} words;
+
 static bool
-read_words (struct tz_params *params, bool *full, bool *file, char **argv)
+read_words (struct tz_params *params, char **argv)
 {
   int min, max;
   char *colon;
@@ -160,9 +182,13 @@ read_words (struct tz_params *params, bool *full, bool *file, char **argv)
   params->codec = TZ_LD64;
   for (; *argv; argv++) {
     if (strcmp (*argv, "full") == 0)
-      *full = true;
+      words.full = true;
     else if (strcmp (*argv, "file") == 0)
-      *file = true;
+      words.file = true;
+    else if (strcmp (*argv, "cores") == 0)
+      words.cores = true;
+    else if (strcmp (*argv, "engine") == 0)
+      words.engine = true;
     else {
       colon = strchr (*argv, ':');
       if (colon)
@@ -194,7 +220,7 @@ main (int argc, char **argv)
     .size = SIZE,
   };
   struct model_options o;
-  bool full = false, file = false, ok;
+  bool ok;
   char replay[256];
   int i = model_options (&o, argc, argv), k, err;
 
@@ -205,21 +231,23 @@ main (int argc, char **argv)
     strncat (replay, " ", sizeof replay - strlen (replay) - 1);
     strncat (replay, argv[k], sizeof replay - strlen (replay) - 1);
   }
-  if (!read_words (&params, &full, &file, argv + i))
+  if (!read_words (&params, argv + i))
     return 2;
-  disk.may_fill = full;
-  params.memory = full ? 8 << 20 : 0;
-  if (file)
+  disk.may_fill = words.full;
+  params.memory = words.full ? 8 << 20 : 0;
+  if (words.file)
     params.fd = memfd_create ("model", 0);
   err = tz_open (&params, &store);
   if (err == 0)
     err = tz_start (store);
+  if (err == 0)
+    err = ask_others (words.cores, words.engine);
   if (err) {
     fprintf (stderr, "model: %s\n", strerror (-err));
     return 1;
   }
   ok = model_run (&disk, &o, replay);
-  if (ok && file)
+  if (ok && words.file)
     ok = reopen (&params) == 0;
   ok = ok && check_stats () == 0;
   tz_close (store);

@@ -18,3 +18,5 @@ model -t 8 lz4 file
 model -t 1 ld64 file full
 model -t 8 zstd
 model -t 8 raw full
+model -t 8 ld64 cores
+model -t 8 lz4 full engine

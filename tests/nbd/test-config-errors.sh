@@ -47,6 +47,17 @@ for v in yes try; do
   refused "swap=$v needs memory: give the memory that the pages may take, such as memory=2G; all of it is taken at the start" 1M swap=$v
 done
 
+for v in maybe '' 2 gpu; do
+  refused "cuda=$v: cuda must be auto, on or off" 1M cuda="$v"
+done
+for v in 31 0 -1 65537 junk ''; do
+  refused "batch=$v: batch must be from 32 to 65536 pages" 1M batch="$v"
+done
+for v in -1 1000001 junk ''; do
+  refused "batch-wait=$v: batch-wait must be from 0 to 1000000 microseconds" \
+          1M batch-wait="$v"
+done
+
 for v in 99 20 -8 junk '' 3x 99999999999; do
   refused "level=$v: codec=zstd has levels from -7 to 19 (default 1)" \
           1M codec=zstd level="$v"
@@ -67,7 +78,7 @@ for codec in auto ld64 lz4; do
     fail "codec=$codec level=99: $(cat "$tmp/err")"
 done
 
-unknown='there are size, codec, level, memory, checksum, swap, store and standby'
+unknown='there are size, codec, level, memory, checksum, swap, store, standby, cuda, batch and batch-wait'
 for key in sizes Size SIZE allocator file swaps level1; do
   refused "unknown parameter '$key': $unknown" 1M "$key=1"
 done

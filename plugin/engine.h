@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* Who else serves large requests: idle cores, and a GPU through the module
+ * nbdkit-trueno-zram-cuda.so, which lies beside the plugin.
+ */
+#ifndef ENGINE_H
+#define ENGINE_H
+
+#include <stdbool.h>
+
+#include "tzram.h"
+
+/* A parameter: 0, -1 after a message, or 1 if it is none of these. */
+int engine_set (const char *key, const char *value);
+#define ENGINE_HELP                                                           \
+  "cuda=auto|on|off           Use a GPU for large requests (default auto:\n" \
+  "                           where it is faster than the processor).\n"     \
+  "batch=<N>                  The most pages given to the GPU at once\n"     \
+  "                           (default 4096).\n"                              \
+  "batch-wait=<MICROSECONDS>  How long a smaller batch waits for more\n"     \
+  "                           (default 0)."
+
+/* In get_ready: find the module.  0, or -1 after a message. */
+int engine_prepare (void);
+
+/* In after_fork, after tz_start.  swap: no thread beside those that serve. */
+int engine_start (struct tz_store *store, bool swap);
+
+/* Lines for the statistics and for --dump-plugin. */
+void engine_stats (struct tz_store *store);
+void engine_dump (void);
+
+#endif /* ENGINE_H */
