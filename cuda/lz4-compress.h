@@ -161,10 +161,9 @@ struct pack {
   uint32_t page, slot;
   uint32_t word;         /* the next to look at */
   uint32_t anchor;       /* literals start here: places in the page */
-  uint32_t start, limit, last; /* of this half: places, and a word */
+  uint32_t start, limit; /* of this half: places; limit 0: all is searched */
   uint32_t op;           /* where to write */
   uint32_t to, from, literals; /* left to copy */
-  bool busy, full;
 };
 
 /* How two places are alike: any number from LZ4_FORWARD on means at least
@@ -209,7 +208,7 @@ next_word (struct pack *u)
     u->word += 32;
   }
   u->word += zeroes_below (bits);
-  return u->word <= u->last;
+  return u->word < (u->start ? LAST_WORD + 1 : LZ4_WORDS / 2);
 }
 
 DEVICE uint32_t
@@ -238,17 +237,17 @@ put_sequence (struct pack *u, uint32_t start, uint32_t offset, uint32_t length)
   u->from = u->page + u->anchor;
   behind = u->to + n;
   end = behind + (length ? 2 + length_size (m) : 0);
+  u->anchor = start + length;
   if (end >= u->slot + ZIP_TABLE + TZ_PAGE) {
-    u->full = true;
-    u->busy = false;
+    u->op = u->slot + ZIP_TABLE + TZ_PAGE;
+    u->limit = 0;
     return;
   }
   u->literals = n;
-  u->anchor = start + length;
   /* A lane a byte: token, offset, rests of the lengths. */
   at = i == 0 ? u->op : i == 4 ? u->op + 1 : behind + i - 1;
   v = (n < 15 ? n : 15) << 4 | (m < 15 ? m : 15);
-  v = i == 0 ? v : i == 3 ? m - 15 : i == 4 ? n - 15 : offset >> (i - 1) * 8;
+  v = i == 0 ? v : i == 3 ? m - 15 : i == 4 ? n - 15 : offset >> (i == 2 ? 8 : 0);
   if (at < end && i <= 4 && (i != 4 || n >= 15)) {
     if (i < 3 || v < 255)
       sts8 (at, v & 0xff);
@@ -282,7 +281,7 @@ extend (const struct pack *u, uint32_t p, uint32_t c, uint32_t forward,
 DEVICE void
 search (struct pack *u)
 {
-  bool look = u->busy && u->literals == 0, found = false;
+  bool look = u->limit != 0 && u->literals == 0, found = false;
   uint32_t p = 0, c = 0, end, back;
   struct span s;
 
@@ -306,14 +305,14 @@ search (struct pack *u)
     return;
   }
   u->word = (end + 3) / 4;
-  if (!found) {
+  if (!found && u->start == 0) {
     u->word = LZ4_WORDS / 2;
-    u->last = LAST_WORD;
     u->start = TZ_PAGE / 2;
-    u->busy = u->limit != LAST_END;
     u->limit = LAST_END;
-    if (u->busy)
-      return;
+    return;
+  }
+  if (!found) {
+    u->limit = 0;
     p = c = end = TZ_PAGE;
   }
   put_sequence (u, p, p - c, end - p);
@@ -325,7 +324,7 @@ pack (struct pack *u)
 {
   uint32_t n, v;
 
-  while (any_lane (u->busy || u->literals > 0)) {
+  while (any_lane ((u->limit | u->literals) != 0)) {
     search (u);
     together ();
     n = copy_room (u->to);
@@ -336,7 +335,7 @@ pack (struct pack *u)
     u->from += n;
     u->literals -= n;
   }
-  return u->full ? TZ_PAGE : u->op - (u->slot + ZIP_TABLE);
+  return u->op - (u->slot + ZIP_TABLE);
 }
 
 KERNEL (tz_lz4_compress) KERNEL_ARGS
@@ -362,12 +361,9 @@ KERNEL (tz_lz4_compress) KERNEL_ARGS
   together ();
   refer (slot);
   u.word = u.anchor = u.start = u.literals = 0;
-  u.limit = TZ_PAGE / 2;
-  u.last = LZ4_WORDS / 2 - 1;
+  u.limit = number < n ? TZ_PAGE / 2 : 0;
   u.op = u.to = slot + ZIP_TABLE;
   u.from = u.page;
-  u.busy = number < n;
-  u.full = false;
   len = pack (&u);
   raw = len == TZ_PAGE;
   if (flags & TZ_GPU_CHECK) {
