@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Standard LZ4 blocks of one page: the encoder's reference and the decoder. */
 #include <errno.h>
-#include <stdatomic.h>
 
 #include "cpu.h"
 #include "codec/codec.h"
@@ -85,45 +84,30 @@ tz_lz4_encode_scalar (struct lz4_work *work, uint8_t *dst,
   return encode (work, dst, narrow_below);
 }
 
-static tz_lz4_encode_fn *
-best (const char **name)
-{
-  unsigned cpu = tz_cpu ();
-
+const struct lz4_body tz_lz4_bodies[] = {
 #if defined(__x86_64__)
-  *name = "avx2";
-  if (cpu & TZ_CPU_AVX2)
-    return tz_lz4_encode_avx2;
-  *name = "ssse3";
-  if (cpu & TZ_CPU_SSSE3)
-    return tz_lz4_encode_ssse3;
+  { "avx2", TZ_CPU_AVX2, tz_lz4_encode_avx2 },
+  { "ssse3", TZ_CPU_SSSE3, tz_lz4_encode_ssse3 },
 #elif defined(__aarch64__)
-  *name = "neon";
-  if (cpu & TZ_CPU_NEON)
-    return tz_lz4_encode_neon;
+  { "neon", TZ_CPU_NEON, tz_lz4_encode_neon },
 #endif
-  (void) cpu;
-  *name = "scalar";
-  return tz_lz4_encode_scalar;
-}
+  { "scalar", 0, tz_lz4_encode_scalar },
+};
+const int tz_lz4_n_bodies = sizeof tz_lz4_bodies / sizeof tz_lz4_bodies[0];
 
-/* Any thread may be the first, and several at once. */
-static unsigned encode_first (struct lz4_work *work, uint8_t *dst,
-                              unsigned narrow_below);
-static _Atomic (tz_lz4_encode_fn *) encoder = encode_first;
-
-static unsigned
-encode_first (struct lz4_work *work, uint8_t *dst, unsigned narrow_below)
+static const struct lz4_body *
+best (void)
 {
-  const char *name;
-  tz_lz4_encode_fn *fn = best (&name);
+  const struct lz4_body *body = tz_lz4_bodies;
 
-  atomic_store_explicit (&encoder, fn, memory_order_relaxed);
-  return fn (work, dst, narrow_below);
+  while ((body->needs & ~tz_cpu ()) != 0)
+    body++;
+  return body;
 }
 
-static int
-lz4_encode (void *scratch, const uint8_t *page, uint8_t *dst, int level)
+int
+tz_lz4_encode_with (const struct lz4_body *body, void *scratch,
+                    const uint8_t *page, uint8_t *dst, int level)
 {
   /* Level 3 looks for narrow references everywhere. */
   static const uint8_t narrow_below[] = { 24, 24, 40, 65 };
@@ -131,9 +115,14 @@ lz4_encode (void *scratch, const uint8_t *page, uint8_t *dst, int level)
   unsigned n;
 
   memcpy (work->page, page, TZ_PAGE);
-  n = atomic_load_explicit (&encoder, memory_order_relaxed) (
-      work, dst, narrow_below[level]);
+  n = body->encode (work, dst, narrow_below[level]);
   return n < TZ_PAGE ? (int) n : 0;
+}
+
+static int
+lz4_encode (void *scratch, const uint8_t *page, uint8_t *dst, int level)
+{
+  return tz_lz4_encode_with (best (), scratch, page, dst, level);
 }
 
 static size_t
@@ -351,10 +340,7 @@ decode (void *scratch, const uint8_t *blob, size_t len, uint8_t *page)
 static const char *
 isa (void)
 {
-  const char *name;
-
-  best (&name);
-  return name;
+  return best ()->isa;
 }
 
 const struct tz_codec_ops tz_lz4_ops = {

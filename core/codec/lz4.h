@@ -44,4 +44,17 @@ typedef unsigned tz_lz4_encode_fn (struct lz4_work *work, uint8_t *dst,
 tz_lz4_encode_fn tz_lz4_encode_scalar, tz_lz4_encode_ssse3,
     tz_lz4_encode_avx2, tz_lz4_encode_neon;
 
+/* All bodies of this build, best first, scalar last. */
+struct lz4_body {
+  const char *isa;
+  unsigned needs; /* enum tz_cpu_feature */
+  tz_lz4_encode_fn *encode;
+};
+extern const struct lz4_body tz_lz4_bodies[];
+extern const int tz_lz4_n_bodies;
+
+/* As in struct tz_codec_ops, with one of them. */
+int tz_lz4_encode_with (const struct lz4_body *body, void *scratch,
+                        const uint8_t *page, uint8_t *dst, int level);
+
 #endif /* TZ_LZ4_H */

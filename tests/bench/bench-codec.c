@@ -9,6 +9,10 @@
  * meets all of them alike.  --cold adds pages in random order out of a set
  * larger than the last-level cache.  --only limits ours to those whose name
  * ("ld64:1 avx2") holds the text.  Every page is decoded and compared.
+ *
+ * "lz4-decoder" is our decoder on liblz4's blocks.  What is done for a page
+ * besides has rows of its own: finding same-filled ones, beside reading as
+ * much, and checksums, beside decoding LD64.
  */
 #include <config.h>
 
@@ -24,8 +28,10 @@
 #include <zstd.h>
 
 #include "bench.h"
+#include "checksum.h"
 #include "codec/codec.h"
 #include "codec/ld64.h"
+#include "codec/lz4.h"
 #include "cpu.h"
 
 #define PIECE   256 /* pages measured at a time */
@@ -41,7 +47,8 @@ struct method {
   int (*encode) (struct method *m, const uint8_t *page, uint8_t *dst);
   int (*decode) (struct method *m, const uint8_t *blob, int len, uint8_t *page);
   const struct tz_codec_ops *ops;
-  const struct ld64_body *body;
+  const struct ld64_body *ld64;
+  const struct lz4_body *lz4;
   void *scratch, *scratch2;
 };
 
@@ -50,11 +57,21 @@ struct result {
   double encode_ns, decode_ns, bytes;
 };
 
+/* What is done besides, ns for all pages of a file. */
+struct side {
+  double same;      /* telling that a page is not same-filled */
+  double checked;   /* checking and decoding LD64, level 1 */
+  double decode;    /* decoding it */
+  double same_full; /* of as many pages that are */
+  double read;      /* reading these */
+};
+
 struct file {
   const char *name; /* without directory and suffix */
   uint8_t *pages;   /* those that are not same-filled */
   size_t n, same;
   struct result hot[METHODS];
+  struct side side;
 };
 
 static struct method methods[METHODS];
@@ -92,15 +109,27 @@ ops_decode (struct method *m, const uint8_t *blob, int len, uint8_t *page)
 }
 
 static int
-body_encode (struct method *m, const uint8_t *page, uint8_t *dst)
+ld64_encode (struct method *m, const uint8_t *page, uint8_t *dst)
 {
-  return m->body->encode[m->level](m->scratch, page, dst);
+  return m->ld64->encode[m->level](m->scratch, page, dst);
 }
 
 static int
-body_decode (struct method *m, const uint8_t *blob, int len, uint8_t *page)
+ld64_decode (struct method *m, const uint8_t *blob, int len, uint8_t *page)
 {
-  return m->body->decode (blob, (size_t) len, page);
+  return m->ld64->decode (blob, (size_t) len, page);
+}
+
+static int
+lz4_encode (struct method *m, const uint8_t *page, uint8_t *dst)
+{
+  return tz_lz4_encode_with (m->lz4, m->scratch, page, dst, m->level);
+}
+
+static int
+lz4_decode (struct method *m, const uint8_t *blob, int len, uint8_t *page)
+{
+  return tz_lz4_ops.decode (m->scratch, blob, (size_t) len, page);
 }
 
 #ifdef HAVE_LIBLZ4
@@ -209,11 +238,44 @@ add_ld64 (const struct ld64_body *body, int level, int peer)
 
   if (!m)
     return;
-  m->body = body;
+  m->ld64 = body;
   m->scratch = allocate (sizeof (struct ld64_scratch));
-  m->encode = body_encode;
-  m->decode = body_decode;
+  m->encode = ld64_encode;
+  m->decode = ld64_decode;
 }
+
+static void
+add_lz4 (const struct lz4_body *body, int level, int peer)
+{
+  struct method *m = add_method ("lz4", level, body->isa, peer);
+
+  if (!m)
+    return;
+  m->lz4 = body;
+  m->scratch = allocate (sizeof (struct lz4_work));
+  m->encode = lz4_encode;
+  m->decode = lz4_decode;
+}
+
+#ifdef HAVE_LIBLZ4
+static int
+add_liblz4 (void)
+{
+  struct method *m = add_method ("liblz4", 0, LZ4_versionString (), -1), *d;
+
+  m->scratch = allocate (sizeof (LZ4_stream_t));
+  LZ4_initStream (m->scratch, sizeof (LZ4_stream_t));
+  m->encode = liblz4_encode;
+  m->decode = liblz4_decode;
+  d = add_method ("lz4-decoder", 0, NULL, (int) (m - methods));
+  if (d) {
+    d->scratch = m->scratch;
+    d->encode = liblz4_encode;
+    d->decode = lz4_decode;
+  }
+  return (int) (m - methods);
+}
+#endif
 
 static void
 add_methods (void)
@@ -222,20 +284,16 @@ add_methods (void)
   int lz4_peer = zstd_peer[0], level, i;
 
 #ifdef HAVE_LIBLZ4
-  struct method *m = add_method ("liblz4", 0, LZ4_versionString (), -1);
-
-  m->scratch = allocate (sizeof (LZ4_stream_t));
-  LZ4_initStream (m->scratch, sizeof (LZ4_stream_t));
-  m->encode = liblz4_encode;
-  m->decode = liblz4_decode;
-  lz4_peer = n_methods - 1;
+  lz4_peer = add_liblz4 ();
 #endif
   for (i = 0; tz_ld64_bodies[i]; i++)
     for (level = 1; level <= LD64_LEVELS; level++)
       if ((tz_ld64_bodies[i]->needs & ~tz_cpu ()) == 0)
         add_ld64 (tz_ld64_bodies[i], level, lz4_peer);
-  for (level = tz_lz4_ops.min_level; level <= tz_lz4_ops.max_level; level++)
-    add_ops (&tz_lz4_ops, level, lz4_peer);
+  for (i = 0; i < tz_lz4_n_bodies; i++)
+    for (level = tz_lz4_ops.min_level; level <= tz_lz4_ops.max_level; level++)
+      if ((tz_lz4_bodies[i].needs & ~tz_cpu ()) == 0)
+        add_lz4 (&tz_lz4_bodies[i], level, lz4_peer);
   add_ops (&tz_zstd_ops, 1, zstd_peer[1]);
   add_ops (&tz_zstd_ops, 3, zstd_peer[2]);
 }
@@ -372,6 +430,171 @@ run_hot (struct file *f)
   }
 }
 
+/* Reading and no more, with the widest registers there are. */
+typedef uint64_t widest __attribute__ ((vector_size (64)));
+
+static inline __attribute__ ((always_inline)) uint64_t
+read_with (const uint8_t *p, size_t n)
+{
+  widest v[4], sum[4] = { { 0 } };
+  const uint8_t *end = p + n;
+  int i;
+
+  for (; p < end; p += sizeof v) {
+    memcpy (v, p, sizeof v);
+#pragma GCC unroll 4
+    for (i = 0; i < 4; i++)
+      sum[i] |= v[i];
+  }
+  return (sum[0] | sum[1] | sum[2] | sum[3])[0];
+}
+
+#if defined(__x86_64__)
+__attribute__ ((target ("avx512f"))) static uint64_t
+read_avx512 (const uint8_t *p, size_t n)
+{
+  return read_with (p, n);
+}
+
+__attribute__ ((target ("avx2"))) static uint64_t
+read_avx2 (const uint8_t *p, size_t n)
+{
+  return read_with (p, n);
+}
+#endif
+
+static uint64_t
+read_all (const uint8_t *p, size_t n)
+{
+#if defined(__x86_64__)
+  if (tz_cpu () & TZ_CPU_AVX512)
+    return read_avx512 (p, n);
+  if (tz_cpu () & TZ_CPU_AVX2)
+    return read_avx2 (p, n);
+#endif
+  return read_with (p, n);
+}
+
+static void
+keep_least (double *best, uint64_t since, bool first)
+{
+  double ns = (double) (now_ns () - since);
+
+  if (first || ns < *best)
+    *best = ns;
+}
+
+static volatile uint64_t sink; /* what is worked out must go somewhere */
+
+/* Same-filled pages, and reading them. */
+static void
+turn_same_filled (const uint8_t *filled, size_t n, bool first,
+                  struct side *best)
+{
+  uint64_t t = now_ns (), pattern;
+  unsigned found = 0;
+  size_t i;
+
+  for (i = 0; i < n; i++)
+    found += tz_same_filled (filled + i * TZ_PAGE, &pattern);
+  keep_least (&best->same_full, t, first);
+  if (found != n) {
+    fprintf (stderr, "bench-codec: same-filled pages are not found\n");
+    exit (EXIT_FAILURE);
+  }
+  t = now_ns ();
+  sink = read_all (filled, n * TZ_PAGE);
+  keep_least (&best->read, t, first);
+}
+
+/* LD64's blobs of n pages one after the other; those that do not pay have a
+ * length of 0.
+ */
+static void
+side_blobs (const uint8_t *pages, size_t n, uint8_t *blobs, int *len)
+{
+  static struct ld64_scratch scratch __attribute__ ((aligned (64)));
+  size_t i;
+
+  for (i = 0; i < n; i++)
+    len[i] = tz_ld64_ops.encode (&scratch, pages + i * TZ_PAGE,
+                                 blobs + i * SLOT, 1);
+}
+
+static void
+turn_side (const uint8_t *pages, size_t n, const uint8_t *blobs, const int *len,
+           bool first, struct side *best)
+{
+  static uint8_t out[16][TZ_PAGE] __attribute__ ((aligned (64)));
+  uint64_t t = now_ns (), pattern, sum = 0;
+  size_t i;
+
+  for (i = 0; i < n; i++)
+    sum += tz_same_filled (pages + i * TZ_PAGE, &pattern);
+  keep_least (&best->same, t, first);
+  t = now_ns ();
+  for (i = 0; i < n; i++)
+    if (len[i] > 0) {
+      sum += tz_checksum (blobs + i * SLOT, (size_t) len[i], i);
+      sum += (unsigned) tz_ld64_ops.decode (NULL, blobs + i * SLOT,
+                                            (size_t) len[i], out[i % 16]);
+    }
+  keep_least (&best->checked, t, first);
+  t = now_ns ();
+  for (i = 0; i < n; i++)
+    if (len[i] > 0)
+      sum += (unsigned) tz_ld64_ops.decode (NULL, blobs + i * SLOT,
+                                            (size_t) len[i], out[i % 16]);
+  keep_least (&best->decode, t, first);
+  sink = sum;
+}
+
+static void
+add_side (struct side *all, const struct side *s)
+{
+  all->same += s->same;
+  all->checked += s->checked;
+  all->decode += s->decode;
+  all->same_full += s->same_full;
+  all->read += s->read;
+}
+
+static void
+run_side (struct file *f)
+{
+  static uint8_t filled[PIECE * TZ_PAGE] __attribute__ ((aligned (64)));
+  static uint8_t blobs[PIECE * SLOT + TZ_DST_SIZE]
+      __attribute__ ((aligned (64)));
+  static int len[PIECE];
+  struct side best;
+  size_t at, n;
+  int r;
+
+  tz_same_fill (filled, sizeof filled, 0x0123456789abcdef, 0);
+  for (at = 0; at < f->n; at += n) {
+    n = f->n - at < PIECE ? f->n - at : PIECE;
+    side_blobs (f->pages + at * TZ_PAGE, n, blobs, len);
+    for (r = 0; r < rounds; r++) {
+      turn_side (f->pages + at * TZ_PAGE, n, blobs, len, r == 0, &best);
+      turn_same_filled (filled, n, r == 0, &best);
+    }
+    add_side (&f->side, &best);
+  }
+}
+
+/* Same-filled pages from memory. */
+static void
+run_side_cold (struct side *s, size_t pages)
+{
+  uint8_t *filled = allocate (pages * TZ_PAGE);
+  int r;
+
+  tz_same_fill (filled, pages * TZ_PAGE, 0x0123456789abcdef, 0);
+  for (r = 0; r < rounds; r++)
+    turn_same_filled (filled, pages, r == 0, s);
+  free (filled);
+}
+
 /* Cold: every page comes from memory, at random, and so does every blob.  A
  * method works on a piece that the others last touched long ago.
  */
@@ -478,8 +701,9 @@ cold_takes_part (int i)
 
   if (strcmp (m->codec, "zstd") == 0)
     return false;
-  return !m->body || m->body == tz_ld64_bodies[0]
-         || strcmp (m->isa, tz_ld64_ops.isa ()) == 0;
+  if (m->ld64)
+    return strcmp (m->isa, tz_ld64_ops.isa ()) == 0;
+  return !m->lz4 || strcmp (m->isa, tz_lz4_ops.isa ()) == 0;
 }
 
 /* One round: all pieces of all methods are encoded, then all are decoded. */
@@ -603,6 +827,41 @@ table (const char *file, size_t pages, const struct result *r,
   fflush (stdout);
 }
 
+static void
+side_row (const char *file, const char *codec, const char *isa,
+          const char *metric, const char *unit, double ours, const char *peer,
+          double theirs)
+{
+  struct bench_row r = { .bench = "codec", .file = file, .codec = codec,
+                         .isa = isa, .peer = peer, .metric = metric,
+                         .unit = unit, .ours = ours, .theirs = theirs };
+
+  if (bench_json)
+    bench_row (&r);
+  else if (!peer)
+    printf ("%-12s %-7s %-22s %8.1f %s\n", codec, isa, metric, ours, unit);
+  else
+    printf ("%-12s %-7s %-22s %8.1f %-5s %.3f of %s\n", codec, isa, metric,
+            ours, unit, ours / theirs, peer);
+}
+
+static void
+side_table (const char *file, size_t pages, const struct side *s, bool memory)
+{
+  double n = (double) pages, bytes = n * TZ_PAGE;
+
+  if (!memory) {
+    side_row (file, "same", tz_same_isa (), "detect", "ns", s->same / n, NULL,
+              0);
+    side_row (file, "checksum", tz_checksum_isa (), "checksum", "ns",
+              (s->checked - s->decode) / n, "decoding", s->decode / n);
+  }
+  side_row (file, "same", tz_same_isa (),
+            memory ? "detect-same-cold" : "detect-same", "GB/s",
+            bytes / s->same_full, "reading", bytes / s->read);
+  fflush (stdout);
+}
+
 /* The front, drawn: ratio upwards, speed to the right, doubling. */
 static void
 plot_panel (FILE *f, const char *title, const struct result *r, size_t pages,
@@ -674,6 +933,7 @@ main (int argc, char **argv)
           { "plot", required_argument, NULL, 'p' },
           { NULL, 0, NULL, 0 } };
   static struct result total[METHODS], from_memory[METHODS];
+  struct side side = { 0 }, side_from_memory;
   size_t pages = 0, same = 0;
   int c, i, j;
 
@@ -708,6 +968,9 @@ main (int argc, char **argv)
   for (i = 0; i < n_files; i++) {
     run_hot (&files[i]);
     table (files[i].name, files[i].n, files[i].hot, "");
+    run_side (&files[i]);
+    side_table (files[i].name, files[i].n, &files[i].side, false);
+    add_side (&side, &files[i].side);
     pages += files[i].n;
     same += files[i].same;
     for (j = 0; j < n_methods; j++) {
@@ -717,6 +980,7 @@ main (int argc, char **argv)
     }
   }
   table ("TOTAL", pages, total, "");
+  side_table ("TOTAL", pages, &side, false);
   if (!bench_json)
     printf ("\n%zu same-filled pages left out\n", same);
   if (plot)
@@ -724,6 +988,8 @@ main (int argc, char **argv)
   if (cold) {
     pages = run_cold (from_memory);
     table ("TOTAL", pages, from_memory, "-cold");
+    run_side_cold (&side_from_memory, pages);
+    side_table ("TOTAL", pages, &side_from_memory, true);
   }
   return EXIT_SUCCESS;
 }

@@ -107,35 +107,23 @@ from_liblz4 (const uint8_t *in)
 static void
 bodies (const uint8_t *in)
 {
-  static const struct {
-    unsigned cpu;
-    tz_lz4_encode_fn *fn;
-  } body[] = {
-    { 0, tz_lz4_encode_scalar },
-#if defined(__x86_64__)
-    { TZ_CPU_SSSE3, tz_lz4_encode_ssse3 },
-    { TZ_CPU_AVX2, tz_lz4_encode_avx2 },
-#elif defined(__aarch64__)
-    { TZ_CPU_NEON, tz_lz4_encode_neon },
-#endif
-  };
   static const unsigned narrow_below[] = { 0, 1, 20, 40, 65 };
   static uint8_t expected[TZ_DST_SIZE];
   struct lz4_work *work = (struct lz4_work *) scratch;
-  unsigned i, j, n, m = 0;
+  const struct lz4_body *body;
+  unsigned i, n, m;
 
-  for (i = 0; i < sizeof narrow_below / sizeof narrow_below[0]; i++)
-    for (j = 0; j < sizeof body / sizeof body[0]; j++) {
-      if ((tz_cpu () & body[j].cpu) != body[j].cpu)
+  for (i = 0; i < sizeof narrow_below / sizeof narrow_below[0]; i++) {
+    memcpy (work->page, in, TZ_PAGE);
+    m = tz_lz4_encode_scalar (work, expected, narrow_below[i]);
+    for (body = tz_lz4_bodies; body < tz_lz4_bodies + tz_lz4_n_bodies; body++) {
+      if ((body->needs & ~tz_cpu ()) != 0)
         continue;
       memcpy (work->page, in, TZ_PAGE);
-      n = body[j].fn (work, dst, narrow_below[i]);
-      if (j == 0) {
-        m = n;
-        memcpy (expected, dst, n);
-      }
+      n = body->encode (work, dst, narrow_below[i]);
       CHECK (n == m && memcmp (dst, expected, n) == 0);
     }
+  }
 }
 
 static void
