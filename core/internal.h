@@ -160,11 +160,12 @@ void tz_pool_free (struct pool *p, uint64_t run, unsigned units);
 uint32_t tz_pool_take_leaf (struct pool *p);
 void tz_pool_return_leaf (struct pool *p, uint32_t chunk);
 /* Attach: this chunk is a leaf, this run is taken; -EUCLEAN if that cannot
- * be.  Then settle, before anything is allocated.
+ * be.  Then settle, before anything is allocated: -ENOMEM if there is less
+ * memory than was in use.
  */
 int tz_pool_mark_leaf (struct pool *p, uint32_t chunk);
 int tz_pool_mark (struct pool *p, uint64_t run, unsigned units);
-void tz_pool_settle (struct pool *p);
+int tz_pool_settle (struct pool *p);
 /* Bring the ready list to the length of the reserve; at most max chunks.
  * Returns how many were populated or given back, or a negative errno.
  */

@@ -186,34 +186,40 @@ create (struct tz_store *s, uint32_t first, uint32_t end)
 }
 
 static int
-check_superblock (struct tz_store *s, uint32_t first, uint32_t end)
+check_superblock (const struct superblock *sb, const struct tz_params *params,
+                  uint32_t first, uint32_t end)
 {
-  const struct superblock *sb = superblock (s);
-
   if (memcmp (sb->magic, MAGIC, sizeof sb->magic) != 0
       || sb->version != VERSION || sb->unit != UNIT)
     return -EMEDIUMTYPE;
   if (sb->sum != superblock_sum (sb))
     return -EUCLEAN;
-  if (sb->size != s->params.size || sb->checksum != s->params.checksum
+  if (sb->size != params->size || sb->checksum != params->checksum
       || sb->first != first || sb->end != end)
     return -ESTALE;
   return 0;
 }
 
-/* A file that is shorter than the region would fault, or hold no store. */
+/* Before anything is mapped: where a file is too short, it would fault. */
 static int
-prepare_file (const struct tz_params *params, size_t len)
+prepare_file (const struct tz_params *params, uint32_t first, uint32_t end)
 {
+  struct superblock sb;
   struct stat st;
+  ssize_t n;
+  int err;
 
-  if (fstat (params->fd, &st) == -1)
+  if (!params->attach)
+    return ftruncate (params->fd, 0) == -1 ? -errno : 0;
+  n = pread (params->fd, &sb, sizeof sb, 0);
+  if (n == -1 || fstat (params->fd, &st) == -1)
     return -errno;
-  if (params->attach)
-    return st.st_size == 0                  ? -EMEDIUMTYPE
-           : (uint64_t) st.st_size < len ? -ESTALE
-                                          : 0;
-  return ftruncate (params->fd, 0) == -1 ? -errno : 0;
+  if (n < (ssize_t) sizeof sb)
+    return -EMEDIUMTYPE;
+  err = check_superblock (&sb, params, first, end);
+  if (err == 0 && (uint64_t) st.st_size < (uint64_t) end * TZ_CHUNK)
+    err = -EUCLEAN;
+  return err;
 }
 
 /* ---- Finding the pages again ---- */
@@ -232,9 +238,7 @@ find_pages (struct tz_store *s)
 {
   int err = tz_table_attach (&s->table, s->params.checksum, count_page, s);
 
-  if (err == 0)
-    tz_pool_settle (&s->pool);
-  return err;
+  return err ? err : tz_pool_settle (&s->pool);
 }
 
 static int
@@ -248,7 +252,7 @@ open_region (struct tz_store *s)
   int err;
 
   if (params->fd != -1) {
-    err = prepare_file (params, len);
+    err = prepare_file (params, first, end);
     if (err)
       return err;
   }
@@ -256,8 +260,6 @@ open_region (struct tz_store *s)
   /* To touch a hole of a file that cannot grow would be fatal. */
   if (err == 0 && params->fd != -1)
     err = tz_region_populate (&s->region, 0, (size_t) first * TZ_CHUNK);
-  if (err == 0 && params->attach)
-    err = check_superblock (s, first, end);
   if (err == 0)
     err = tz_pool_open (&s->pool, &s->region, first, end, params->prefault);
   if (err)
@@ -304,18 +306,16 @@ tz_id (const struct tz_store *s)
   return superblock (s)->id;
 }
 
-/* Have memory behind all that requests may touch.  On standby the pool's chunks
- * are not known yet, and must be there all the same.
+/* Have memory behind all that requests may touch, and see it in this process:
+ * to find what a file has already takes memory, too.
  */
 static int
 prefault (struct tz_store *s)
 {
   struct pool *p = &s->pool;
   size_t bookkeeping = DIV_UP (p->end * sizeof *p->chunks, TZ_PAGE) * TZ_PAGE;
-  size_t end = s->params.standby ? p->end : p->first;
-  int r;
+  int r = tz_region_populate (&s->region, 0, (size_t) p->end * TZ_CHUNK);
 
-  r = tz_region_populate (&s->region, 0, end * TZ_CHUNK);
   if (r == 0)
     r = tz_populate (p->chunks, bookkeeping);
   if (r == 0 && !s->params.standby)

@@ -643,20 +643,41 @@ tz_pool_mark (struct pool *p, uint64_t run, unsigned units)
   return 0;
 }
 
-void
+/* A chunk that nobody owned: it may have memory, or be a hole of the file. */
+static void
+settle_free (struct pool *p, uint32_t c)
+{
+  const size_t at = (size_t) c * TZ_CHUNK;
+
+  if (p->prefault
+      || (!tz_region_release (p->region, at, TZ_CHUNK)
+          && tz_region_populate (p->region, at, TZ_CHUNK) == 0)) {
+    count_populated (p);
+    put_ready (p, c);
+  }
+  else
+    push (p, &p->cold, c);
+}
+
+int
 tz_pool_settle (struct pool *p)
 {
+  struct chunk *ch;
   uint32_t c;
+  int err = 0;
 
-  for (c = p->first; c < p->top; c++) {
-    count_populated (p);
-    if (p->chunks[c].state == SHARD) {
-      p->chunks[c].largest = largest_run (&p->chunks[c]);
-      shard_adopt (p, shard_of (p, &p->chunks[c]), c);
+  for (c = p->first; c < p->top && err == 0; c++) {
+    ch = &p->chunks[c];
+    if (ch->state == COLD) {
+      settle_free (p, c);
+      continue;
     }
-    else if (p->chunks[c].state == COLD)
-      put_ready (p, c);
+    count_populated (p);
+    err = tz_region_populate (p->region, (size_t) c * TZ_CHUNK, TZ_CHUNK);
+    if (ch->state == SHARD) {
+      ch->largest = largest_run (ch);
+      shard_adopt (p, shard_of (p, ch), c);
+    }
   }
-  /* What nobody owned may have memory all the same. */
-  tz_pool_shrink (p, UINT_MAX);
+  return err;
 }

@@ -100,8 +100,9 @@ tz_populate (void *start, size_t len)
 
   if (madvise (p, len, MADV_POPULATE_WRITE) == 0)
     return 0;
+  /* EFAULT: the file system is full, and touching the page would be fatal. */
   if (errno != EINVAL)
-    return -errno;
+    return errno == EFAULT ? -ENOMEM : -errno;
   /* An older kernel: touch each page, keeping what it holds. */
   for (i = 0; i < len; i += TZ_PAGE)
     atomic_fetch_or_explicit ((_Atomic uint8_t *) (p + i), 0,

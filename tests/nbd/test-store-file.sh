@@ -83,7 +83,7 @@ printf '\377\377' | dd of="$file" bs=1 seek=65536 conv=notrunc status=none
 refused 'damaged and will not be used' "${same[@]}"
 cp --sparse=always "$shm/keep" "$file"
 truncate -s 1M "$file"
-refused 'of another size, memory' "${same[@]}"
+refused 'damaged and will not be used' "${same[@]}"
 refused 'must be on hugetlbfs or on tmpfs' 64M store=/proc/version
 refused 'must be on hugetlbfs or on tmpfs' 64M store="$top_builddir/stray"
 [ ! -e "$top_builddir/stray" ] || fail "a refused file was left behind"

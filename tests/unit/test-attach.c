@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -174,12 +175,217 @@ test_other_parameters (void)
   p.checksum = true;
   p.memory = 16 * MiB;
   CHECK (tz_open (&p, &s) == -ESTALE);
-  CHECK (ftruncate (fd, MiB) == 0);
-  CHECK (attach (fd, &s) == -ESTALE);
-  CHECK (ftruncate (fd, 0) == 0);
-  CHECK (attach (fd, &s) == -EMEDIUMTYPE);
   close (fd);
 }
+
+/* ---- What may happen to a file ---- */
+
+#define SUPERBLOCK_WORDS 7
+
+/* Each mixture of a superblock with what was there before, or came after. */
+static void
+test_torn (void)
+{
+  uint64_t dir, words, whole[SUPERBLOCK_WORDS], mixed[SUPERBLOCK_WORDS];
+  uint64_t others[4][SUPERBLOCK_WORDS] = { { 0 } };
+  int fd = sample (&dir, &words), other = memfd_create ("other", 0), err;
+  struct tz_params p = params;
+  struct tz_store *s;
+  unsigned o, set, i;
+
+  memset (others[1], 0xff, sizeof others[1]);
+  p.fd = other;
+  p.size = SIZE - TZ_PAGE;
+  p.checksum = false;
+  CHECK (tz_open (&p, &s) == 0);
+  tz_close (s);
+  CHECK (pread (other, others[2], sizeof whole, 0) == sizeof whole);
+  tz_close (create (other));
+  CHECK (pread (other, others[3], sizeof whole, 0) == sizeof whole);
+  CHECK (pread (fd, whole, sizeof whole, 0) == sizeof whole);
+  for (o = 0; o < 4; o++)
+    for (set = 0; set < 1 << SUPERBLOCK_WORDS; set++) {
+      for (i = 0; i < SUPERBLOCK_WORDS; i++)
+        mixed[i] = set >> i & 1 ? others[o][i] : whole[i];
+      put (fd, mixed, sizeof mixed, 0);
+      err = attach (fd, &s);
+      if (err == 0)
+        tz_close (s);
+      if (memcmp (mixed, whole, sizeof whole) == 0
+          || memcmp (mixed, others[3], sizeof whole) == 0)
+        CHECK (err == 0);
+      else if (memcmp (mixed, others[2], sizeof whole) == 0)
+        CHECK (err == -ESTALE);
+      else
+        CHECK (err == -EMEDIUMTYPE || err == -EUCLEAN);
+    }
+  close (other);
+  close (fd);
+}
+
+static void
+test_truncated (void)
+{
+  static const off_t begin[] = { 0, 1, 8, 55 };
+  uint64_t dir, words;
+  int fd = sample (&dir, &words), cut;
+  off_t length = lseek (fd, 0, SEEK_END), at;
+  struct tz_store *s;
+  unsigned i;
+
+  CHECK (ftruncate (fd, length + 1) == 0);
+  CHECK (attach (fd, &s) == 0);
+  tz_close (s);
+  for (at = length - 1; at >= 56; at = (at - 1) / TZ_CHUNK * TZ_CHUNK) {
+    CHECK (ftruncate (fd, at) == 0);
+    CHECK (attach (fd, &s) == -EUCLEAN);
+    CHECK (lseek (fd, 0, SEEK_END) == at);
+    if (at == TZ_CHUNK)
+      break;
+  }
+  for (i = 0; i < sizeof begin / sizeof *begin; i++) {
+    cut = sample (&dir, &words);
+    CHECK (ftruncate (cut, begin[i]) == 0);
+    CHECK (attach (cut, &s) == -EMEDIUMTYPE);
+    close (cut);
+  }
+  close (fd);
+}
+
+/* ---- Table words and the directory, at random ---- */
+
+#define PAGES 96
+
+/* Of all kinds there are. */
+static void
+page_of (unsigned i, uint8_t *page)
+{
+  unsigned k;
+
+  make_page (i % PAGE_KINDS, i, page);
+  if (i % PAGE_KINDS == 15)
+    for (k = 0; k < TZ_PAGE; k += 8)
+      memcpy (page + k, i % 32 == 15 ? "patterns" : "samesame", 8);
+}
+
+static int
+many_pages (uint64_t *dir, uint64_t *words)
+{
+  int fd = sample (dir, words);
+  uint8_t buf[TZ_PAGE];
+  struct tz_store *s;
+  unsigned i;
+
+  CHECK (attach (fd, &s) == 0);
+  CHECK (tz_zero (s, SIZE, 0) == 0);
+  for (i = 0; i < PAGES; i++) {
+    page_of (i, buf);
+    CHECK (tz_write (s, buf, TZ_PAGE, i * TZ_PAGE) == 0);
+  }
+  tz_close (s);
+  return fd;
+}
+
+/* It is refused as damaged; or, if the word could be a page's, that page cannot
+ * be read but the others can, and all can be written.  Only a page of a pattern
+ * that is in its word may have become another.
+ */
+static void
+refused_or_contained (int fd, unsigned broken)
+{
+  uint8_t want[TZ_PAGE], got[TZ_PAGE];
+  struct tz_store *s;
+  int err = attach (fd, &s);
+  uint64_t pattern;
+  unsigned i;
+
+  if (err != 0) {
+    CHECK (err == -EUCLEAN);
+    return;
+  }
+  for (i = 0; i < PAGES; i++) {
+    page_of (i, want);
+    err = tz_read (s, got, TZ_PAGE, i * TZ_PAGE);
+    if (i == broken)
+      CHECK (err == -EIO || memcmp (got, want, TZ_PAGE) == 0
+             || tz_same_filled (got, &pattern));
+    else
+      CHECK (err == 0 && memcmp (got, want, TZ_PAGE) == 0);
+  }
+  for (i = 0; i < PAGES; i++) {
+    page_of (i ^ 5, want);
+    CHECK (tz_write (s, want, TZ_PAGE, i * TZ_PAGE) == 0);
+  }
+  for (i = 0; i < PAGES; i++) {
+    page_of (i ^ 5, want);
+    CHECK (tz_read (s, got, TZ_PAGE, i * TZ_PAGE) == 0);
+    CHECK (memcmp (got, want, TZ_PAGE) == 0);
+  }
+  tz_close (s);
+}
+
+/* A copy of the file, with a value put into it. */
+static void
+try_with (int fd, uint64_t at, const void *value, size_t n, unsigned broken)
+{
+  const size_t length = lseek (fd, 0, SEEK_END);
+  int copy = memfd_create ("copy", 0);
+  off_t from = 0, to = 0;
+
+  CHECK (ftruncate (copy, length) == 0);
+  while ((from = lseek (fd, to, SEEK_DATA)) != -1) {
+    to = lseek (fd, from, SEEK_HOLE);
+    CHECK (lseek (copy, from, SEEK_SET) == from);
+    while (from < to)
+      CHECK (sendfile (copy, fd, &from, to - from) > 0);
+  }
+  put (copy, value, n, at);
+  refused_or_contained (copy, broken);
+  close (copy);
+}
+
+/* Any bit of the word of a page of each kind. */
+static void
+test_flipped (void)
+{
+  uint64_t dir, words, w;
+  int fd = many_pages (&dir, &words);
+  unsigned page, bit;
+
+  for (page = PAGES - PAGE_KINDS; page < PAGES; page++)
+    for (bit = 0; bit < 64; bit++) {
+      w = word_at (fd, words + page * 8) ^ UINT64_C (1) << bit;
+      try_with (fd, words + page * 8, &w, sizeof w, page);
+    }
+  close (fd);
+}
+
+static void
+test_garbage (unsigned n)
+{
+  uint64_t dir, words, rng = 4, w;
+  int fd = many_pages (&dir, &words);
+  unsigned i, page, codec, len;
+  uint32_t leaf;
+
+  for (i = 0; i < n; i++) {
+    page = rnd (&rng) % PAGES;
+    codec = rnd (&rng) % 7;
+    len = rnd (&rng) % 4 ? rnd (&rng) % 4200 : codec == TZ_SAME ? 8 : TZ_PAGE;
+    w = i % 4 ? word_make (codec, len, rnd (&rng) % (9 * MiB / UNIT))
+              : rnd (&rng);
+    try_with (fd, words + page * 8, &w, sizeof w, page);
+  }
+  /* A directory entry stands for no page that is compared here, or for all. */
+  for (i = 0; i < n / 4; i++) {
+    leaf = i % 4 ? rnd (&rng) % 140 : rnd (&rng);
+    if (leaf)
+      try_with (fd, dir + 4, &leaf, sizeof leaf, PAGES);
+  }
+  close (fd);
+}
+
+/* ---- Killed, and found by another ---- */
 
 /* A lock that was held when the process died is not held by anybody. */
 static void
@@ -310,6 +516,10 @@ main (void)
 {
   test_refused ();
   test_other_parameters ();
+  test_torn ();
+  test_truncated ();
+  test_flipped ();
+  test_garbage (1000);
   test_locked ();
   test_other_codec (TZ_ZSTD, TZ_LD64);
   test_other_codec (TZ_LD64, TZ_ZSTD);
