@@ -43,13 +43,13 @@ hash8 (struct pair v)
   return (v.x * HASH_K1 + v.y * HASH_K2) >> (32 - HASH_BITS);
 }
 
-/* Which bytes are not zero: bit 8 j is byte j of x, bit 8 j + 4 of y. */
+/* Which bytes are not zero: bit 8 j + 3 is byte j of x, bit 8 j + 7 of y. */
 DEVICE uint32_t
 nonzero (uint32_t x, uint32_t y)
 {
   x |= (x & 0x7f7f7f7f) + 0x7f7f7f7f;
   y |= (y & 0x7f7f7f7f) + 0x7f7f7f7f;
-  return (x >> 7 & 0x01010101) | (y >> 3 & 0x10101010);
+  return ((x >> 4 & 0x7f7f7f7f) | (y & 0x80808080)) & 0x88888888;
 }
 
 DEVICE uint32_t
@@ -64,7 +64,7 @@ differing (struct pair v, uint32_t at)
 DEVICE uint32_t
 mask_of (uint32_t nonzeroes)
 {
-  return nonzeroes * 0x01020408 >> 24;
+  return (nonzeroes >> 3) * 0x01020408 >> 24;
 }
 
 /* Together: of members with the same hash the last one stores. */
@@ -119,13 +119,12 @@ better (struct best *best, uint32_t cost, uint32_t ref, uint32_t differ)
   best->differ = b ? differ : best->differ;
 }
 
+/* Put a bit before those that are there. */
 DEVICE void
-set_bit (struct pair *v, uint32_t k, bool set)
+push_bit (struct pair *v, bool bit)
 {
-  uint32_t bit = (uint32_t) set << k % 32;
-
-  v->x |= k < 32 ? bit : 0;
-  v->y |= k < 32 ? 0 : bit;
+  v->x = funnel (v->x, v->y, 1);
+  v->y = funnel (v->y, bit, 1);
 }
 
 /* Together: take line k as it is chosen. */
@@ -135,8 +134,8 @@ choose (struct chosen *u, uint32_t slot, uint32_t k, bool a, bool b,
 {
   uint32_t with = lanes_with (differ != 0) >> GROUP * group () & 0xff;
 
-  set_bit (&u->a, k, a);
-  set_bit (&u->b, k, b);
+  push_bit (&u->a, a);
+  push_bit (&u->b, b);
   u->masks += count_bits (with);
   u->literals += literals;
   sts8 (slot + ENC_MASKS + 8 * k + member (), mask_of (differ));
