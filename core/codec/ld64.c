@@ -229,9 +229,16 @@ ld64_scratch_size (int level)
   return sizeof (struct ld64_scratch);
 }
 
+/* Every line is hashed before the search: if the page comes from memory, all of
+ * it had better be on its way.
+ */
 static int
 ld64_encode (void *scratch, const uint8_t *page, uint8_t *dst, int level)
 {
+  unsigned i;
+
+  for (i = 0; i < TZ_PAGE; i += LD64_LINE)
+    __builtin_prefetch (page + i);
   return body ()->encode[level](scratch, page, dst);
 }
 

@@ -234,8 +234,13 @@ add_ops (const struct tz_codec_ops *ops, int level, int peer)
 static void
 add_ld64 (const struct ld64_body *body, int level, int peer)
 {
-  struct method *m = add_method ("ld64", level, body->isa, peer);
+  struct method *m;
 
+  if (strcmp (body->isa, tz_ld64_ops.isa ()) == 0) {
+    add_ops (&tz_ld64_ops, level, peer);
+    return;
+  }
+  m = add_method ("ld64", level, body->isa, peer);
   if (!m)
     return;
   m->ld64 = body;
@@ -247,8 +252,13 @@ add_ld64 (const struct ld64_body *body, int level, int peer)
 static void
 add_lz4 (const struct lz4_body *body, int level, int peer)
 {
-  struct method *m = add_method ("lz4", level, body->isa, peer);
+  struct method *m;
 
+  if (strcmp (body->isa, tz_lz4_ops.isa ()) == 0) {
+    add_ops (&tz_lz4_ops, level, peer);
+    return;
+  }
+  m = add_method ("lz4", level, body->isa, peer);
   if (!m)
     return;
   m->lz4 = body;
@@ -699,11 +709,7 @@ cold_takes_part (int i)
 {
   const struct method *m = &methods[i];
 
-  if (strcmp (m->codec, "zstd") == 0)
-    return false;
-  if (m->ld64)
-    return strcmp (m->isa, tz_ld64_ops.isa ()) == 0;
-  return !m->lz4 || strcmp (m->isa, tz_lz4_ops.isa ()) == 0;
+  return !m->ld64 && !m->lz4 && strcmp (m->codec, "zstd") != 0;
 }
 
 /* One round: all pieces of all methods are encoded, then all are decoded. */
