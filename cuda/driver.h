@@ -36,11 +36,7 @@ enum {
   CUDA_CLOCK_KHZ = 13, /* DeviceGetAttribute */
   CUDA_MULTIPROCESSORS = 16,
   CUDA_L2_BYTES = 38,
-  CUDA_COMPUTE_MAJOR = 75,
-  CUDA_COMPUTE_MINOR = 76,
 
-  CUDA_LOCAL_BYTES = 3, /* FuncGetAttribute */
-  CUDA_REGISTERS = 4,
   CUDA_CARVEOUT = 9, /* FuncSetAttribute: percent of the first-level cache to
                       * use as shared memory */
 };
@@ -55,7 +51,6 @@ enum {
   X (DeviceGetName, "cuDeviceGetName", (char *name, int size, int device))    \
   X (DeviceGetAttribute, "cuDeviceGetAttribute",                              \
      (int *value, int attribute, int device))                                 \
-  X (DeviceTotalMem, "cuDeviceTotalMem_v2", (size_t *bytes, int device))      \
   X (DevicePrimaryCtxRetain, "cuDevicePrimaryCtxRetain",                      \
      (cuda_context *context, int device))                                     \
   X (DevicePrimaryCtxRelease, "cuDevicePrimaryCtxRelease_v2", (int device))   \
@@ -66,8 +61,6 @@ enum {
   X (ModuleUnload, "cuModuleUnload", (cuda_module module))                    \
   X (ModuleGetFunction, "cuModuleGetFunction",                                \
      (cuda_function *function, cuda_module module, const char *name))         \
-  X (FuncGetAttribute, "cuFuncGetAttribute",                                  \
-     (int *value, int attribute, cuda_function function))                     \
   X (FuncSetAttribute, "cuFuncSetAttribute",                                  \
      (cuda_function function, int attribute, int value))                      \
   X (LaunchKernel, "cuLaunchKernel",                                          \
@@ -93,7 +86,6 @@ enum {
      (cuda_address to, unsigned char value, size_t bytes, cuda_stream stream))\
   X (StreamCreate, "cuStreamCreate", (cuda_stream *stream, unsigned flags))   \
   X (StreamDestroy, "cuStreamDestroy_v2", (cuda_stream stream))               \
-  X (StreamQuery, "cuStreamQuery", (cuda_stream stream))                      \
   X (StreamSynchronize, "cuStreamSynchronize", (cuda_stream stream))          \
   X (EventCreate, "cuEventCreate", (cuda_event *event, unsigned flags))       \
   X (EventDestroy, "cuEventDestroy_v2", (cuda_event event))                   \

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../../cuda/driver.h"
@@ -33,19 +34,21 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t work = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t idle = PTHREAD_COND_INITIALIZER;
 static struct range {
   uint8_t *start;
   size_t len;
 } range[RANGES];
 
 static struct op {
-  enum { KERNEL, COPY, EVENT } type;
+  enum { KERNEL, COPY, FILL, EVENT } type;
   int kernel; /* enum tz_gpu_kernel */
   uint64_t jobs, result, extra;
   uint32_t n, flags;
   void *to;
   const void *from;
   size_t len;
+  int value; /* to fill with */
   struct cuda_event *event;
   uint64_t ticket;
 } op[OPS];
@@ -54,6 +57,7 @@ static bool hanging;
 
 struct cuda_event {
   uint64_t recorded, done;
+  struct timespec at; /* when it was done */
 };
 
 static const struct tz_gpu_shape shapes[] = TZ_GPU_SHAPES;
@@ -157,8 +161,10 @@ run_kernel (const struct op *o)
   const struct tz_gpu_job *jobs = host (o->jobs, o->n * sizeof *jobs);
   int32_t *result = host (o->result, o->n * sizeof *result);
   struct tz_gpu_job *mine = malloc (o->n * sizeof *mine);
-  bool pages
-      = o->kernel == TZ_GPU_LD64_COMPRESS || o->kernel == TZ_GPU_LZ4_COMPRESS;
+  uint64_t *extra = o->extra ? host (o->extra, o->n * sizeof *extra) : NULL;
+  bool blobs = o->kernel == TZ_GPU_LD64_DECOMPRESS
+               || o->kernel == TZ_GPU_LZ4_DECOMPRESS
+               || o->kernel == TZ_GPU_CHECKSUM;
   int ms = fault ("slow"), bad = fault ("bad");
   uint32_t i, len;
 
@@ -166,11 +172,11 @@ run_kernel (const struct op *o)
     die ("no memory");
   for (i = 0; i < o->n; i++) {
     mine[i] = jobs[i];
-    len = pages ? 4096 : (jobs[i].len + 15) / 16 * 16;
+    len = blobs ? (jobs[i].len + 15) / 16 * 16 : 4096;
     mine[i].src = (uintptr_t) host (jobs[i].src, len);
     mine[i].dst = (uintptr_t) host (jobs[i].dst, 4096);
   }
-  emul_launch (o->kernel, mine, result, o->n, o->flags, NULL);
+  emul_launch (o->kernel, mine, result, o->n, o->flags, extra);
   for (i = 0; i < o->n && bad > 0; i++)
     if (rand () % 1000 < bad)
       result[i] = TZ_GPU_EBLOB;
@@ -195,10 +201,15 @@ device (void *opaque)
       run_kernel (&o);
     else if (o.type == COPY)
       memcpy (o.to, o.from, o.len);
+    else if (o.type == FILL)
+      memset (o.to, o.value, o.len);
     pthread_mutex_lock (&lock);
-    if (o.type == EVENT)
+    if (o.type == EVENT) {
       o.event->done = o.ticket;
+      clock_gettime (CLOCK_MONOTONIC, &o.event->at);
+    }
     first++;
+    pthread_cond_broadcast (&idle);
     if (o.type == KERNEL && fault ("hang") >= 0)
       hanging = true;
   }
@@ -230,6 +241,17 @@ queue (const struct op *o)
   return 0;
 }
 
+/* Wait until all that is queued is done. */
+static int
+drain (void)
+{
+  pthread_mutex_lock (&lock);
+  while (first != last)
+    pthread_cond_wait (&idle, &lock);
+  pthread_mutex_unlock (&lock);
+  return 0;
+}
+
 /* ---- The interface ---- */
 
 /* A function that does nothing that matters here. */
@@ -248,27 +270,6 @@ NOTHING (cuCtxSetCurrent, void *context UNUSED)
 NOTHING (cuModuleUnload, void *module UNUSED)
 NOTHING (cuFuncSetAttribute, void *f UNUSED, int a UNUSED, int v UNUSED)
 NOTHING (cuStreamDestroy_v2, void *stream UNUSED)
-
-/* Functions that the module never calls, and that must be there all the same:
- * 801 is "not supported".
- */
-#define MISSING(name)                                                         \
-  EXPORT int name (void);                                                     \
-  int name (void)                                                             \
-  {                                                                           \
-    return 801;                                                               \
-  }
-MISSING (cuCtxSynchronize)
-MISSING (cuDeviceGetAttribute)
-MISSING (cuDeviceTotalMem_v2)
-MISSING (cuEventElapsedTime)
-MISSING (cuEventSynchronize)
-MISSING (cuFuncGetAttribute)
-MISSING (cuMemcpyDtoDAsync_v2)
-MISSING (cuMemcpyHtoDAsync_v2)
-MISSING (cuMemsetD8Async)
-MISSING (cuStreamQuery)
-MISSING (cuStreamSynchronize)
 
 #define CALL(name, ...)                                                       \
   EXPORT int name (__VA_ARGS__);                                              \
@@ -306,6 +307,13 @@ CALL (cuDeviceGet, int *d, int ordinal)
 CALL (cuDeviceGetName, char *name, int size, int d UNUSED)
 {
   snprintf (name, size, "Fake GPU");
+  return 0;
+}
+
+CALL (cuDeviceGetAttribute, int *value, int attribute UNUSED, int d UNUSED)
+{
+  MAY_FAIL ("cuDeviceGetAttribute");
+  *value = 0; /* a device that is none has nothing */
   return 0;
 }
 
@@ -399,6 +407,48 @@ CALL (cuMemcpyDtoHAsync_v2, void *to, uint64_t from, size_t len,
   return queue (&o);
 }
 
+CALL (cuMemcpyHtoDAsync_v2, uint64_t to, const void *from, size_t len,
+      void *stream UNUSED)
+{
+  struct op o = { .type = COPY, .to = host (to, len), .from = from,
+                  .len = len };
+
+  MAY_FAIL ("cuMemcpyHtoDAsync");
+  return queue (&o);
+}
+
+CALL (cuMemcpyDtoDAsync_v2, uint64_t to, uint64_t from, size_t len,
+      void *stream UNUSED)
+{
+  struct op o = { .type = COPY, .to = host (to, len),
+                  .from = host (from, len), .len = len };
+
+  MAY_FAIL ("cuMemcpyDtoDAsync");
+  return queue (&o);
+}
+
+CALL (cuMemsetD8Async, uint64_t to, unsigned char value, size_t len,
+      void *stream UNUSED)
+{
+  struct op o = { .type = FILL, .to = host (to, len), .value = value,
+                  .len = len };
+
+  MAY_FAIL ("cuMemsetD8Async");
+  return queue (&o);
+}
+
+CALL (cuCtxSynchronize, void)
+{
+  MAY_FAIL ("cuCtxSynchronize");
+  return drain ();
+}
+
+CALL (cuStreamSynchronize, void *stream UNUSED)
+{
+  MAY_FAIL ("cuStreamSynchronize");
+  return drain ();
+}
+
 CALL (cuStreamCreate, void **stream, unsigned flags UNUSED)
 {
   MAY_FAIL ("cuStreamCreate");
@@ -441,6 +491,21 @@ CALL (cuEventQuery, struct cuda_event *event)
   return done ? 0 : CUDA_NOT_READY;
 }
 
+CALL (cuEventSynchronize, struct cuda_event *event UNUSED)
+{
+  MAY_FAIL ("cuEventSynchronize");
+  return drain ();
+}
+
+CALL (cuEventElapsedTime, float *ms, struct cuda_event *start,
+      struct cuda_event *end)
+{
+  MAY_FAIL ("cuEventElapsedTime");
+  *ms = (float) ((double) (end->at.tv_sec - start->at.tv_sec) * 1e3
+                 + (double) (end->at.tv_nsec - start->at.tv_nsec) * 1e-6);
+  return 0;
+}
+
 CALL (cuLaunchKernel, void *f, unsigned gx, unsigned gy, unsigned gz,
       unsigned bx, unsigned by, unsigned bz, unsigned smem,
       void *stream UNUSED, void **params, void **extra)
@@ -454,7 +519,7 @@ CALL (cuLaunchKernel, void *f, unsigned gx, unsigned gy, unsigned gz,
   memcpy (&o.n, params[2], sizeof o.n);
   memcpy (&o.flags, params[3], sizeof o.flags);
   memcpy (&o.extra, params[4], sizeof o.extra);
-  if (extra || o.extra || gy != 1 || gz != 1 || by != 1 || bz != 1
+  if (extra || gy != 1 || gz != 1 || by != 1 || bz != 1
       || bx != shape->threads || smem != shape->smem
       || gx != (o.n + shape->pages - 1) / shape->pages)
     die ("a kernel is not launched as it wants to be");

@@ -1,0 +1,31 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# What checks and measures a real GPU, on the emulated one: that they run, and
+# that the check notices pages which a driver spoils.
+set -e
+cd "${top_builddir:-.}"
+if [ ! -x bench-gpu ]; then
+  echo "built without nvcc"
+  exit 77
+fi
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+cp tests/emul/.libs/libcuda.so "$tmp/libcuda.so.1"
+export LD_LIBRARY_PATH=$tmp FAKE_CUDA=$tmp/faults
+
+./test-gpu --pages 128
+echo 'bad 100' >"$FAKE_CUDA"
+if ./test-gpu --pages 128 2>"$tmp/err"; then
+  echo "bad results went unnoticed"
+  exit 1
+fi
+grep 'result -1, not 0' "$tmp/err" >/dev/null
+rm "$FAKE_CUDA"
+
+./bench-gpu --json --pages 64 --rounds 1 "${top_srcdir:?}/tests/data/perl.pages" \
+  >"$tmp/rows"
+for metric in to-device to-host memory decompress compress ratio crossover \
+              decompress-end compress-end deliver-to-gpu latency-32; do
+  grep "\"metric\":\"$metric\"" "$tmp/rows" >/dev/null ||
+    { echo "no row about $metric"; exit 1; }
+done
