@@ -197,13 +197,19 @@ stand_by (void)
 }
 
 static int
+start_store (void *unused)
+{
+  return tz_start (store);
+}
+
+static int
 tzp_after_fork (void)
 {
   int r;
 
   if (swap_lock () == -1)
     return -1;
-  r = tz_start (store);
+  r = swap_at_ease (start_store, NULL);
   if (r < 0) {
     errno = -r;
     nbdkit_error (swap == SWAP_NO

@@ -52,6 +52,21 @@ missing (const char *what, const char *how)
   return 0;
 }
 
+/* The same of memory that is not locked, of which there are several signs. */
+static int
+not_locked (const char *what, const char *how)
+{
+  static bool said;
+
+  if (said)
+    return 0;
+  said = true;
+  return missing (what, how);
+}
+
+#define LOCK_HOW "grant CAP_IPC_LOCK, or raise the limit with " \
+                 "'ulimit -l unlimited' or LimitMEMLOCK=infinity"
+
 /* A line of /proc/self/status, such as "VmLck:", as a number. */
 static uint64_t
 status_number (const char *name, int base)
@@ -85,11 +100,10 @@ check_memlock (uint64_t pool)
     return 0;
   snprintf (how, sizeof how,
             "it may lock %" PRIu64 " bytes and needs more than memory=%" PRIu64
-            ": grant CAP_IPC_LOCK, or raise the limit with "
-            "'ulimit -l unlimited' or LimitMEMLOCK=infinity",
+            ": " LOCK_HOW,
             (uint64_t) r.rlim_cur, pool);
   errno = EPERM;
-  return missing ("the pool cannot be locked in memory", how);
+  return not_locked ("the pool cannot be locked in memory", how);
 }
 
 static int
@@ -193,10 +207,46 @@ swap_lock (void)
   ready_heap ();
   /* Without ONFAULT nbdkit's 200 MB of buffers would be filled in. */
   if (mlockall (MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == -1)
-    return missing ("the memory cannot be locked",
-                    "grant CAP_IPC_LOCK, or raise the limit with "
-                    "'ulimit -l unlimited' or LimitMEMLOCK=infinity");
+    return not_locked ("the memory cannot be locked", LOCK_HOW);
   return 0;
+}
+
+struct call {
+  int (*fn) (void *);
+  void *arg;
+  int result;
+};
+
+static void *
+run_call (void *arg)
+{
+  struct call *call = arg;
+
+  call->result = call->fn (call->arg);
+  return NULL;
+}
+
+int
+swap_at_ease (int (*fn) (void *), void *arg)
+{
+  const struct sched_param ordinary = { .sched_priority = 0 };
+  struct call call = { fn, arg, 0 };
+  pthread_attr_t attr;
+  pthread_t thread;
+  int err;
+
+  if (mode == SWAP_NO)
+    return fn (arg);
+  pthread_attr_init (&attr);
+  pthread_attr_setinheritsched (&attr, PTHREAD_EXPLICIT_SCHED);
+  pthread_attr_setschedpolicy (&attr, SCHED_OTHER);
+  pthread_attr_setschedparam (&attr, &ordinary);
+  err = pthread_create (&thread, &attr, run_call, &call);
+  pthread_attr_destroy (&attr);
+  if (err)
+    return -err;
+  pthread_join (thread, NULL);
+  return call.result;
 }
 
 /* Have program, plugin and libraries in memory: a page of theirs that must be
@@ -244,9 +294,7 @@ swap_finish (uint64_t pool)
                 resident > pool ? (resident - pool) / 1024 : 0);
   if (locked < pool) {
     errno = EPERM;
-    return missing ("the pool is not locked in memory",
-                    "grant CAP_IPC_LOCK, or raise the limit with "
-                    "'ulimit -l unlimited' or LimitMEMLOCK=infinity");
+    return not_locked ("the pool is not locked in memory", LOCK_HOW);
   }
   return 0;
 }

@@ -30,6 +30,12 @@ int swap_raise (void);
 /* In after_fork, before tz_start: lock what there is and what will come. */
 int swap_lock (void);
 
+/* In after_fork: call fn at the ordinary priority, as it takes long; at the
+ * other nothing else would run meanwhile, not even threads of the kernel that
+ * it needs.  What fn returns, or a negative errno.
+ */
+int swap_at_ease (int (*fn) (void *), void *arg);
+
 /* In after_fork, after tz_start: have the rest of the process in memory, and
  * verify that the pool is locked.
  */
