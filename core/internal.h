@@ -144,14 +144,15 @@ struct pool {
   atomic_uint ready_count;  /* written under lock, read without */
   atomic_uint_fast64_t misses; /* chunks populated within a request */
   unsigned reserve;         /* how long the ready list is kept */
-  bool prefault;            /* all chunks have memory, and keep it */
+  unsigned wake;            /* how short it gets until upkeep is woken */
+  bool prefault;            /* requests never populate a chunk */
   /* The ready list is too short (more) or too long. */
   void (*want_upkeep) (void *, bool more);
   void *want_upkeep_arg;
 };
 
 int tz_pool_open (struct pool *p, struct region *r, uint32_t first,
-                  uint32_t end, bool prefault);
+                  uint32_t end, const struct tz_params *params);
 void tz_pool_close (struct pool *p);
 /* A run of that many units: its number, or -ENOSPC. */
 int64_t tz_pool_alloc (struct pool *p, unsigned units);

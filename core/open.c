@@ -79,7 +79,9 @@ params_sound (const struct tz_params *p)
          && (p->memory == 0 || p->memory >= TZ_MEMORY_MIN)
          && tz_codec_levels (p->codec, &min, &max, &dflt) == 0
          && p->level >= min && p->level <= max && (!p->attach || p->fd != -1)
-         && (!p->standby || p->attach) && (!p->prefault || p->memory != 0);
+         && (!p->standby || p->attach) && (!p->prefault || p->memory != 0)
+         && (p->reserve == 0
+             || (p->prefault && p->fd == -1 && p->reserve >= TZ_CHUNK));
 }
 
 /* ---- Streams ---- */
@@ -261,7 +263,7 @@ open_region (struct tz_store *s)
   if (err == 0 && params->fd != -1)
     err = tz_region_populate (&s->region, 0, (size_t) first * TZ_CHUNK);
   if (err == 0)
-    err = tz_pool_open (&s->pool, &s->region, first, end, params->prefault);
+    err = tz_pool_open (&s->pool, &s->region, first, end, params);
   if (err)
     return err;
   s->table.region = &s->region;
@@ -313,8 +315,9 @@ static int
 prefault (struct tz_store *s)
 {
   struct pool *p = &s->pool;
-  size_t bookkeeping = DIV_UP (p->end * sizeof *p->chunks, TZ_PAGE) * TZ_PAGE;
-  int r = tz_region_populate (&s->region, 0, (size_t) p->end * TZ_CHUNK);
+  uint32_t end = s->params.reserve ? p->first : p->end;
+  size_t bookkeeping = DIV_UP (end * sizeof *p->chunks, TZ_PAGE) * TZ_PAGE;
+  int r = tz_region_populate (&s->region, 0, (size_t) end * TZ_CHUNK);
 
   if (r == 0)
     r = tz_populate (p->chunks, bookkeeping);

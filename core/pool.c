@@ -371,6 +371,8 @@ populate_one (struct pool *p)
   pthread_mutex_unlock (&p->lock);
   if (c == 0)
     return 0;
+  /* The first touch of this, too, which must not happen under the lock. */
+  chunk_clear (&p->chunks[c]);
   err = tz_region_populate (p->region, (size_t) c * TZ_CHUNK, TZ_CHUNK);
   if (err == 0) {
     put_ready (p, c);
@@ -395,11 +397,11 @@ take_ready (struct pool *p)
     if (c)
       atomic_fetch_sub (&p->ready_count, 1);
     pthread_mutex_unlock (&p->lock);
-    if (c || populate_one (p) <= 0)
+    if (c || p->prefault || populate_one (p) <= 0)
       break;
     atomic_fetch_add (&p->misses, 1);
   }
-  if (!p->prefault && atomic_load (&p->ready_count) < p->reserve / 2)
+  if (atomic_load (&p->ready_count) < p->wake)
     p->want_upkeep (p->want_upkeep_arg, true);
   return c;
 }
@@ -556,7 +558,7 @@ shrink_now (void *pool, bool more)
 
 int
 tz_pool_open (struct pool *p, struct region *r, uint32_t first, uint32_t end,
-              bool prefault)
+              const struct tz_params *params)
 {
   unsigned i, n = (end - first) / MIN_SHARD_CHUNKS, cpus = tz_cpu_count ();
 
@@ -571,9 +573,16 @@ tz_pool_open (struct pool *p, struct region *r, uint32_t first, uint32_t end,
   p->reserve = (end - first) / 16;
   if (p->reserve > RESERVE_CHUNKS)
     p->reserve = RESERVE_CHUNKS;
-  p->prefault = prefault;
-  if (prefault)
+  p->wake = p->reserve / 2;
+  p->prefault = params->prefault;
+  if (p->prefault) {
     p->reserve = end - first;
+    p->wake = 0;
+    if (params->reserve && params->reserve / TZ_CHUNK < p->reserve) {
+      p->reserve = params->reserve / TZ_CHUNK;
+      p->wake = p->reserve - p->reserve / 4;
+    }
+  }
   p->want_upkeep = shrink_now;
   p->want_upkeep_arg = p;
   p->chunks = tz_map ((size_t) end * sizeof *p->chunks);

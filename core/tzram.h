@@ -60,8 +60,11 @@ struct tz_params {
   enum tz_codec codec; /* TZ_RAW, TZ_LD64, TZ_LZ4, TZ_ZSTD or TZ_AUTO */
   int level;           /* within tz_codec_levels */
   bool checksum;       /* keep and verify four bytes a blob */
-  bool prefault;       /* have all of memory at tz_start, and keep it: requests
-                        * then never wait for the system; memory is not 0 */
+  bool prefault;       /* requests never wait for the system for memory: it
+                        * is there at tz_start; memory is not 0 */
+  uint64_t reserve;    /* with prefault: bytes to have at tz_start and to keep
+                        * ready, so far as memory allows, TZ_CHUNK …, and no
+                        * file; 0: have all of memory, and keep it */
   bool attach;         /* the file holds a store already: use its pages */
   bool standby;        /* … which another process still serves: only get ready,
                         * and use them when tz_attach says so; needs attach */

@@ -5,9 +5,14 @@
 #include <errno.h>
 #include <limits.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #include "internal.h"
+
+#ifndef PR_SET_IO_FLUSHER /* Linux 5.6 */
+#define PR_SET_IO_FLUSHER 57
+#endif
 
 /* Free chunks are given back only after this long: a disk that is being
  * overwritten wants them again at once.
@@ -45,6 +50,11 @@ run (void *opaque)
   struct upkeep *u = &s->upkeep;
   bool starved, settled = false;
 
+  /* Whoever serves must not wait for its own device; this one may, and would
+   * else wait for memory without helping to get any.
+   */
+  if (s->params.reserve)
+    prctl (PR_SET_IO_FLUSHER, 0, 0, 0, 0);
   pthread_mutex_lock (&u->lock);
   while (!u->stop) {
     atomic_store (&u->wanted, false);
@@ -88,7 +98,9 @@ tz_upkeep_want (void *store, bool more)
   pthread_mutex_unlock (&u->lock);
 }
 
-/* Whatever the priority of those that serve, upkeep's is the ordinary one. */
+/* Whatever the priority of those that serve, upkeep's is the ordinary one: but
+ * theirs if they cannot go on without it.
+ */
 static int
 make_thread (struct tz_store *s)
 {
@@ -97,7 +109,8 @@ make_thread (struct tz_store *s)
   int err;
 
   pthread_attr_init (&attr);
-  pthread_attr_setinheritsched (&attr, PTHREAD_EXPLICIT_SCHED);
+  if (!s->params.reserve)
+    pthread_attr_setinheritsched (&attr, PTHREAD_EXPLICIT_SCHED);
   pthread_attr_setschedpolicy (&attr, SCHED_OTHER);
   pthread_attr_setschedparam (&attr, &param);
   err = pthread_create (&s->upkeep.thread, &attr, run, s);

@@ -31,7 +31,9 @@ const char params_help[] =
   "                           (default: no limit).\n"
   "checksum=yes|no            Verify every page that is read (default yes).\n"
   "swap=no|yes|try            Serve as swap for this very machine: have and\n"
-  "                           lock all of memory at the start (default no).\n"
+  "                           lock memory at the start (default no).\n"
+  "reserve=<SIZE>             With swap: what memory to keep ready (default:\n"
+  "                           all of it).\n"
   "store=<FILE>               Keep the pages in a file on hugetlbfs or tmpfs,\n"
   "                           for the next server to find.\n"
   "standby=yes|no             If a server has that file, be the next: get\n"
@@ -70,6 +72,22 @@ set_memory (const char *value)
     return -1;
   }
   params.memory = memory;
+  return 0;
+}
+
+static int
+set_reserve (const char *value)
+{
+  int64_t reserve = nbdkit_parse_size (value);
+
+  if (reserve < TZ_CHUNK) {
+    nbdkit_error ("reserve=%s: at least %dK must be kept ready, such as "
+                  "reserve=32M; leave it out to have all of memory at the "
+                  "start",
+                  value, TZ_CHUNK / 1024);
+    return -1;
+  }
+  params.reserve = reserve;
   return 0;
 }
 
@@ -122,6 +140,8 @@ set (const char *key, const char *value)
     return set_size (value);
   if (strcmp (key, "memory") == 0)
     return set_memory (value);
+  if (strcmp (key, "reserve") == 0)
+    return set_reserve (value);
   if (strcmp (key, "codec") == 0)
     return set_codec (value);
   if (strcmp (key, "checksum") == 0)
@@ -152,8 +172,8 @@ params_set (const char *key, const char *value)
   if (r <= 0)
     return r;
   nbdkit_error ("unknown parameter '%s': "
-                "there are size, codec, level, memory, checksum, swap, store, "
-                "standby, cuda, batch and batch-wait",
+                "there are size, codec, level, memory, checksum, swap, "
+                "reserve, store, standby, cuda, batch and batch-wait",
                 key);
   return -1;
 }
@@ -196,13 +216,17 @@ params_complete (void)
   }
   if (swap != SWAP_NO && params.memory == 0) {
     nbdkit_error ("swap=%s needs memory: give the memory that the pages may "
-                  "take, such as memory=2G; all of it is taken at the start",
+                  "take, such as memory=2G",
                   swap == SWAP_YES ? "yes" : "try");
     return -1;
   }
   if (params.standby && !store_path) {
     nbdkit_error ("standby=yes needs store: give the file of the server to "
                   "stand by for, such as store=/dev/hugepages/pages");
+    return -1;
+  }
+  if (params.reserve && (swap == SWAP_NO || store_path)) {
+    nbdkit_error ("reserve= is for swap=yes without store=: leave it out");
     return -1;
   }
   params.prefault = swap != SWAP_NO;

@@ -220,7 +220,8 @@ tzp_after_fork (void)
   }
   if (engine_start (store, swap != SWAP_NO) == -1)
     return -1;
-  if (swap_finish (params.memory) == -1)
+  if (swap_finish (params.reserve && params.reserve < params.memory
+                     ? params.reserve : params.memory) == -1)
     return -1;
   return params.standby ? stand_by () : 0;
 }

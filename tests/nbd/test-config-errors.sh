@@ -44,8 +44,15 @@ for v in maybe '' 2 always; do
   refused "swap=$v: swap must be yes, no or try" 1M swap="$v"
 done
 for v in yes try; do
-  refused "swap=$v needs memory: give the memory that the pages may take, such as memory=2G; all of it is taken at the start" 1M swap=$v
+  refused "swap=$v needs memory: give the memory that the pages may take, such as memory=2G" 1M swap=$v
 done
+for v in 0 1 65535 -1 junk ''; do
+  refused "reserve=$v: at least 64K must be kept ready, such as reserve=32M; leave it out to have all of memory at the start" \
+          1M memory=8M swap=yes reserve="$v"
+done
+refused 'reserve= is for swap=yes without store=: leave it out' 1M reserve=1M
+refused 'reserve= is for swap=yes without store=: leave it out' \
+        1M memory=8M swap=yes reserve=1M store="$tmp/store"
 
 for v in maybe '' 2 gpu; do
   refused "cuda=$v: cuda must be auto, on or off" 1M cuda="$v"
@@ -78,7 +85,7 @@ for codec in auto ld64 lz4; do
     fail "codec=$codec level=99: $(cat "$tmp/err")"
 done
 
-unknown='there are size, codec, level, memory, checksum, swap, store, standby, cuda, batch and batch-wait'
+unknown='there are size, codec, level, memory, checksum, swap, reserve, store, standby, cuda, batch and batch-wait'
 for key in sizes Size SIZE allocator file swaps level1; do
   refused "unknown parameter '$key': $unknown" 1M "$key=1"
 done

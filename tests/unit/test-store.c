@@ -29,7 +29,7 @@
 
 /* ---- A system without memory: madvise as the region calls it ---- */
 
-static bool no_memory;
+static _Atomic bool no_memory;
 
 int
 madvise (void *p, size_t len, int advice)
@@ -293,6 +293,55 @@ test_prefault (void)
   tz_close (s);
   no_memory = false;
   p.memory = 0;
+  CHECK (tz_open (&p, &s) == -EINVAL);
+}
+
+/* ---- A reserve: requests use it, upkeep alone asks for more ---- */
+
+static void
+test_reserve (void)
+{
+  struct tz_params p = { .size = 64 * MiB, .memory = 8 * MiB, .codec = TZ_RAW,
+                         .checksum = true, .prefault = true,
+                         .reserve = MiB, .fd = -1 };
+  struct tz_store *s;
+  uint8_t page[TZ_PAGE];
+  uint64_t n;
+  int i;
+
+  CHECK (tz_open (&p, &s) == 0 && tz_start (s) == 0);
+  CHECK (stats (s).pool_bytes == MiB);
+  no_memory = true;
+  for (n = 0;; n++) {
+    numbered_page (page, n);
+    if (tz_write (s, page, TZ_PAGE, n * TZ_PAGE))
+      break;
+  }
+  CHECK (n == 15 * 15); /* one chunk is the table's */
+  no_memory = false;
+  for (; n < 127 * 15; n++) {
+    numbered_page (page, n);
+    for (i = 0; i < 5000; i++) {
+      if (tz_write (s, page, TZ_PAGE, n * TZ_PAGE) == 0)
+        break;
+      usleep (1000);
+    }
+    CHECK (i < 5000);
+  }
+  CHECK (tz_write (s, page, TZ_PAGE, n * TZ_PAGE) == -ENOSPC);
+  CHECK (stats (s).pool_bytes + stats (s).table_bytes == 8 * MiB);
+  CHECK (stats (s).reserve_misses == 0);
+  CHECK (holds_numbered (s, 0, 0) && holds_numbered (s, n - 1, n - 1));
+  CHECK (tz_zero (s, p.size, 0) == 0);
+  for (i = 0; i < 5000 && stats (s).pool_bytes != MiB; i++)
+    usleep (1000);
+  CHECK (stats (s).pool_bytes == MiB);
+  tz_close (s);
+
+  p.reserve = TZ_CHUNK - 1;
+  CHECK (tz_open (&p, &s) == -EINVAL);
+  p.reserve = TZ_CHUNK;
+  p.prefault = false;
   CHECK (tz_open (&p, &s) == -EINVAL);
 }
 
@@ -605,6 +654,7 @@ main (void)
   test_misplaced ();
   test_no_memory ();
   test_prefault ();
+  test_reserve ();
   if (COUNTING) {
     read_samples ();
     test_memory (TZ_LD64);
