@@ -161,7 +161,7 @@ struct pack {
   uint32_t page, slot;
   uint32_t word;         /* the next to look at */
   uint32_t anchor;       /* literals start here: places in the page */
-  uint32_t start, limit; /* of this half: places; limit 0: all is searched */
+  uint32_t start, limit; /* of this half; limit 0: there is no other */
   uint32_t op;           /* where to write */
   uint32_t to, from, literals; /* left to copy */
 };
@@ -177,16 +177,16 @@ struct span {
 DEVICE struct span
 measure (uint32_t page, uint32_t p, uint32_t c)
 {
-  uint32_t at = page - 8 + 8 * member (), x, y, n, with;
+  uint32_t at = page - 8 + 8 * member (), x, y, near, far, n, with;
   struct span s;
 
   x = lds32 (at + p) ^ lds32 (at + c);
   y = lds32 (at + p + 4) ^ lds32 (at + c + 4);
   with = members_with ((x | y) != 0) >> 1;
-  if (member () == 0)
-    n = (y ? zeroes_above (y) : 32 + zeroes_above (x)) / 8;
-  else
-    n = (x ? zeroes_below (x) : 32 + zeroes_below (y)) / 8;
+  /* The last byte that differs before, or the first from there on. */
+  near = member () == 0 ? y : reverse_bits (x);
+  far = member () == 0 ? x : reverse_bits (y);
+  n = (near ? zeroes_above (near) : 32 + zeroes_above (far)) / 8;
   s.back = group_get (n, 0);
   n += 8 * (member () - 1);
   n = group_get (n, with ? 1 + zeroes_below (with) : 0);
@@ -226,35 +226,34 @@ put_length (uint32_t at, uint32_t n)
   sts8 (at, n);
 }
 
-/* Write a sequence but for its literals.  Length 0 stands for the last one. */
+/* Write a sequence but for its literals.  Length 0 stands for the last one.
+ * One that would not fit ends the search.
+ */
 DEVICE void
 put_sequence (struct pack *u, uint32_t start, uint32_t offset, uint32_t length)
 {
   uint32_t n = start - u->anchor, m = length ? length - 4 : 0, behind, end;
-  uint32_t i = member (), at, v;
+  uint32_t i = member (), at, v, most = u->slot + ZIP_TABLE + TZ_PAGE;
 
   u->to = u->op + 1 + length_size (n);
   u->from = u->page + u->anchor;
+  u->anchor = start + length;
   behind = u->to + n;
   end = behind + (length ? 2 + length_size (m) : 0);
-  u->anchor = start + length;
-  if (end >= u->slot + ZIP_TABLE + TZ_PAGE) {
-    u->op = u->slot + ZIP_TABLE + TZ_PAGE;
-    u->limit = 0;
-    return;
-  }
-  u->literals = n;
+  u->literals = end < most ? n : 0;
+  u->limit = end < most ? u->limit : 0;
   /* A lane a byte: token, offset, rests of the lengths. */
   at = i == 0 ? u->op : i == 4 ? u->op + 1 : behind + i - 1;
   v = (n < 15 ? n : 15) << 4 | (m < 15 ? m : 15);
-  v = i == 0 ? v : i == 3 ? m - 15 : i == 4 ? n - 15 : offset >> (i == 2 ? 8 : 0);
-  if (at < end && i <= 4 && (i != 4 || n >= 15)) {
-    if (i < 3 || v < 255)
-      sts8 (at, v & 0xff);
-    else
+  v = i == 1 ? offset : i == 2 ? offset >> 8 : v;
+  v = i == 3 ? m - 15 : i == 4 ? n - 15 : v;
+  if (i <= 4 && at < (i == 4 ? u->to : end) && end < most) {
+    if (i >= 3 && v >= 255)
       put_length (at, v);
+    else
+      sts8 (at, v & 0xff);
   }
-  u->op = end;
+  u->op = end < most ? end : most;
 }
 
 /* Together: how far a match goes on that is at least as long as compared. */
@@ -281,41 +280,36 @@ extend (const struct pack *u, uint32_t p, uint32_t c, uint32_t forward,
 DEVICE void
 search (struct pack *u)
 {
-  bool look = u->limit != 0 && u->literals == 0, found = false;
+  bool look = u->limit != 0 && u->literals == 0, found = false, ends;
   uint32_t p = 0, c = 0, end, back;
   struct span s;
 
   if (look)
     found = next_word (u);
+  ends = look && !found;
   if (found) {
     p = 4 * u->word;
     c = 4 * lds16 (u->slot + ZIP_WORDS + 2 * u->word);
   }
   s = measure (u->page, p, c);
   end = extend (u, p, c, s.forward, found);
-  if (!look)
-    return;
   back = p - (u->anchor > u->start ? u->anchor : u->start);
   back = s.back < back ? s.back : back;
   back = back < c ? back : c;
   p -= back;
   c -= back;
-  if (found && end < p + 4) {
-    u->word++;
-    return;
-  }
-  u->word = (end + 3) / 4;
-  if (!found && u->start == 0) {
+  if (found)
+    u->word = end < p + 4 ? u->word + 1 : (end + 3) / 4;
+  found = found && end >= p + 4;
+  if (ends) {
+    found = u->start != 0;
     u->word = LZ4_WORDS / 2;
+    u->limit = u->start ? 0 : LAST_END;
     u->start = TZ_PAGE / 2;
-    u->limit = LAST_END;
-    return;
-  }
-  if (!found) {
-    u->limit = 0;
     p = c = end = TZ_PAGE;
   }
-  put_sequence (u, p, p - c, end - p);
+  if (found)
+    put_sequence (u, p, p - c, end - p);
 }
 
 /* Together: write the block; its length, or TZ_PAGE if there is none. */

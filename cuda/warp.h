@@ -154,6 +154,7 @@ funnel_clamp (uint32_t low, uint32_t high, uint32_t shift)
 }
 
 DEVICE unsigned count_bits (uint32_t v) { return __popc (v); }
+DEVICE uint32_t reverse_bits (uint32_t v) { return __brev (v); }
 /* How many zeroes are above the highest one, and below the lowest; 32 and
  * anything for 0.
  */

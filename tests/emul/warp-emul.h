@@ -151,6 +151,17 @@ count_bits (uint32_t v)
   return (unsigned) __builtin_popcount (v);
 }
 
+static inline __attribute__ ((unused)) uint32_t
+reverse_bits (uint32_t v)
+{
+  uint32_t r = 0;
+  int i;
+
+  for (i = 0; i < 32; i++)
+    r |= (v >> i & 1) << (31 - i);
+  return r;
+}
+
 static inline __attribute__ ((unused)) unsigned
 zeroes_above (uint32_t v)
 {
