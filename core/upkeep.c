@@ -98,24 +98,32 @@ tz_upkeep_want (void *store, bool more)
   pthread_mutex_unlock (&u->lock);
 }
 
-/* Whatever the priority of those that serve, upkeep's is the ordinary one: but
- * theirs if they cannot go on without it.
- */
 static int
-make_thread (struct tz_store *s)
+make_thread (struct tz_store *s, int policy, int priority)
 {
-  const struct sched_param param = { .sched_priority = 0 };
+  const struct sched_param param = { .sched_priority = priority };
   pthread_attr_t attr;
   int err;
 
   pthread_attr_init (&attr);
-  if (!s->params.reserve)
-    pthread_attr_setinheritsched (&attr, PTHREAD_EXPLICIT_SCHED);
-  pthread_attr_setschedpolicy (&attr, SCHED_OTHER);
+  pthread_attr_setinheritsched (&attr, PTHREAD_EXPLICIT_SCHED);
+  pthread_attr_setschedpolicy (&attr, policy);
   pthread_attr_setschedparam (&attr, &param);
   err = pthread_create (&s->upkeep.thread, &attr, run, s);
   pthread_attr_destroy (&attr);
   return err;
+}
+
+/* Whatever the priority of those that serve, upkeep's is the ordinary one: but
+ * where they cannot go on without it, it must not wait for a processor, and may
+ * use what the kernel keeps for such threads.
+ */
+static int
+make_upkeep (struct tz_store *s)
+{
+  if (s->params.reserve && make_thread (s, SCHED_RR, 1) == 0)
+    return 0;
+  return make_thread (s, SCHED_OTHER, 0);
 }
 
 int
@@ -131,7 +139,7 @@ tz_upkeep_start (struct tz_store *s)
   pthread_cond_init (&u->cond, &attr);
   pthread_condattr_destroy (&attr);
   u->stop = false;
-  err = make_thread (s);
+  err = make_upkeep (s);
   if (err) {
     pthread_cond_destroy (&u->cond);
     pthread_mutex_destroy (&u->lock);

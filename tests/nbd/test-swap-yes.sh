@@ -43,6 +43,23 @@ nbdinfo --size "nbd+unix:///?socket=$tmp/orphan.sock" ||
   fail "it ended with its parent"
 kill "$(cat "$tmp/orphan")"
 
+# With a reserve, little is taken at the start, and no more than is needed.
+stop_nbdkit
+start_nbdkit -v trueno-zram 1G memory=64M swap=yes reserve=4M
+nbd_script <<<'h.pread(1, 0)'
+[ "$(status VmRSS)" -le $((4096 + 16384)) ] || fail "more than the reserve"
+upkeep=$(find /proc/$pid/task -mindepth 1 -maxdepth 1 | sort -V | tail -n 1)
+chrt -p "${upkeep##*/}" | grep -q SCHED_RR || fail "upkeep has no priority"
+nbd_script <<'END'
+import time
+data = random.Random(3).randbytes(1048576)
+for i in range(40):
+    h.pwrite(data, i * 1048576)
+    time.sleep(0.05) # to refill it
+assert h.pread(1048576, 1048576 * 39) == data
+END
+[ "$(status VmRSS)" -ge $((40 * 1024)) ] || fail "where are the pages?"
+
 # refused WITHOUT WHAT ARG…: it does not start, and says what is missing.
 refused ()
 {
