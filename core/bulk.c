@@ -308,6 +308,8 @@ tz_offload_start (struct tz_store *s, const struct tz_offload_params *p)
   o->crossover_one = o->crossover_all = TZ_NEVER;
   s->offload = o;
   err = start (o, p);
+  if (err == 0 && p->later && s->codec != TZ_RAW)
+    err = tz_later_start (s, o, p->with.batch);
   if (err) {
     tz_offload_stop (s);
     return err;
@@ -326,6 +328,7 @@ tz_offload_stop (struct tz_store *s)
   s->bulk_min = UINT64_MAX;
   if (!o)
     return;
+  tz_later_stop (s);
   tz_helpers_stop (o->helpers);
   tz_device_stop (o->device);
   free (o);
@@ -333,11 +336,14 @@ tz_offload_stop (struct tz_store *s)
 }
 
 size_t
-tz_offload_bytes (const struct offload *o)
+tz_offload_bytes (const struct tz_store *s)
 {
+  const struct offload *o = s->offload;
+
   if (!o)
     return 0;
-  return sizeof *o + (o->device ? tz_device_bytes (o->device) : 0);
+  return sizeof *o + (o->device ? tz_device_bytes (o->device) : 0)
+         + tz_later_bytes (s->later);
 }
 
 void
@@ -357,6 +363,7 @@ tz_offload_stats (struct tz_store *s, struct tz_offload_stats *st)
   st->helpers = o->threads;
   st->pinned = o->pinned;
   st->shared_requests = atomic_load (&o->shared);
+  tz_later_stats (s->later, st);
   if (o->device)
     tz_device_stats (o->device, st);
 }

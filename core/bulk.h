@@ -113,6 +113,12 @@ tz_part_pages (unsigned n, unsigned helpers)
   return part < 4 ? 4 : part > 64 ? 64 : part;
 }
 
+/* ---- Compressing later (later.c) ---- */
+int tz_later_start (struct tz_store *s, struct offload *o, unsigned batch);
+void tz_later_stop (struct tz_store *s);
+size_t tz_later_bytes (const struct later *l);
+void tz_later_stats (struct later *l, struct tz_offload_stats *st);
+
 /* Find out from how many pages on what pays. */
 int tz_calibrate (struct offload *o, const struct tz_offload_params *p);
 

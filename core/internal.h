@@ -244,6 +244,7 @@ struct upkeep {
 };
 
 struct offload;
+struct later;
 
 struct tz_store {
   struct tz_params params;
@@ -259,6 +260,7 @@ struct tz_store {
   struct upkeep upkeep;
   uint64_t bulk_min;       /* bytes; requests from here on are large */
   struct offload *offload; /* who serves them; NULL: nobody else */
+  struct later *later;     /* pages to compress later; NULL: none are */
 };
 
 int tz_upkeep_start (struct tz_store *s);
@@ -276,11 +278,32 @@ int tz_read_range (struct tz_store *s, void *buf, uint64_t count,
 int tz_load_page (struct tz_store *s, struct stream *st, uint64_t page,
                   uint64_t w, uint8_t *buf);
 
+/* Choose what to store a page as: returns the codec, or -EIO, and where its
+ * blob is.
+ */
+int tz_encode_page (struct tz_store *s, struct stream *st, const uint8_t *buf,
+                    const uint8_t **blob, unsigned *len);
+/* Put a blob, which TZ_BLOB_SLACK readable bytes follow unless it is a whole
+ * page, into a run: the word for it, or 0 if there is no room.
+ */
+uint64_t tz_put_blob (struct tz_store *s, uint64_t page, unsigned codec,
+                      const uint8_t *blob, unsigned len);
+/* Account for a word that replaced another, and free what that held. */
+void tz_retire (struct tz_store *s, uint64_t old, uint64_t new);
+
+/* Compressing later (later.c).  Store a page raw for now, if there is room for
+ * that: true if it was.  And work on what was put off, when there is no memory:
+ * true if that freed some.
+ */
+bool tz_later_write (struct tz_store *s, slot_t *slot, uint64_t page,
+                     const uint8_t *buf);
+bool tz_later_help (struct tz_store *s, struct stream *st);
+
 /* Large reads (bulk.c). */
 int tz_bulk_read (struct offload *o, void *buf, uint64_t count,
                   uint64_t offset);
 void tz_offload_stop (struct tz_store *s);
-size_t tz_offload_bytes (const struct offload *o);
+size_t tz_offload_bytes (const struct tz_store *s);
 
 struct stat_cell *tz_stat_cell (struct tz_store *s);
 static inline void

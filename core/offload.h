@@ -132,6 +132,8 @@ struct tz_offload_params {
                          * requests, 0 … 1000000 */
   unsigned timeout_ms;  /* how long a request waits for the engine, 1 … */
   bool cores;           /* spread large requests over idle cores */
+  bool later;           /* store pages raw at first, and compress them in
+                         * batches beside the requests; not with TZ_RAW */
   unsigned min_pages;   /* for tests: what calibration is to find; 0: measure */
   void (*lost) (void *opaque, int err); /* told once, in a thread of the
                          * core's, when the engine is given up; may be NULL */
@@ -169,6 +171,10 @@ struct tz_offload_stats {
   uint64_t engine_errors;   /* batches that failed */
   uint64_t engine_timeouts; /* batches that were late */
   uint64_t engine_lost;     /* 1 if the engine was given up */
+  uint64_t later_backlog;   /* raw pages that are to be compressed */
+  uint64_t later_batches;   /* batches of these, ever */
+  uint64_t later_pages;     /* pages that were compressed so, ever */
+  uint64_t later_raw;       /* … or found not to become shorter */
 };
 void tz_offload_stats (struct tz_store *store, struct tz_offload_stats *stats);
 

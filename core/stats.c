@@ -77,7 +77,7 @@ tz_stats (struct tz_store *s, struct tz_stats *st)
   memset (st, 0, sizeof *st);
   /* Of the directory, what leaves have touched; the superblock. */
   st->fixed_bytes = sizeof *s + s->scratch_len + TZ_PAGE
-                    + tz_offload_bytes (s->offload);
+                    + tz_offload_bytes (s);
   pool_stats (s, st);
   for (c = TZ_SAME; c < TZ_CODECS; c++) {
     st->pages[c] = SUM (pages[c]);

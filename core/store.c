@@ -111,10 +111,9 @@ same_word (uint64_t pattern)
   return word_make (TZ_SAME, 0, (uint32_t) pattern);
 }
 
-/* Choose what to store the page as: returns the codec and where its blob is. */
-static int
-encode_page (struct tz_store *s, struct stream *st, const uint8_t *buf,
-             const uint8_t **blob, unsigned *len)
+int
+tz_encode_page (struct tz_store *s, struct stream *st, const uint8_t *buf,
+                const uint8_t **blob, unsigned *len)
 {
   int r = 0;
 
@@ -135,28 +134,36 @@ encode_page (struct tz_store *s, struct stream *st, const uint8_t *buf,
   return TZ_RAW;
 }
 
-/* Put the blob, which TZ_BLOB_SLACK readable bytes follow unless it is a whole
- * page, into a run: the word for it, or 0 and an error.
- */
-static uint64_t
-place_blob (struct tz_store *s, uint64_t page, unsigned codec,
-            const uint8_t *blob, unsigned len, int *err)
+uint64_t
+tz_put_blob (struct tz_store *s, uint64_t page, unsigned codec,
+             const uint8_t *blob, unsigned len)
 {
   uint64_t w = word_make (codec, len, 0);
   int64_t run = tz_pool_alloc (&s->pool, word_units (w, s->params.checksum));
   uint8_t *p;
 
-  if (unlikely (run < 0)) {
-    stat_add (&tz_stat_cell (s)->pool_full, 1);
-    *err = run;
+  if (unlikely (run < 0))
     return 0;
-  }
   p = run_address (&s->region, run);
   memcpy (p, blob, len);
   /* Of the original, which is in the cache. */
   if (s->params.checksum)
     put32 (p + len, blob_checksum (blob, codec, len, page));
   return w | (uint64_t) run << WORD_RUN_SHIFT;
+}
+
+/* The same, with an error. */
+static uint64_t
+place_blob (struct tz_store *s, uint64_t page, unsigned codec,
+            const uint8_t *blob, unsigned len, int *err)
+{
+  uint64_t w = tz_put_blob (s, page, codec, blob, len);
+
+  if (unlikely (w == 0)) {
+    stat_add (&tz_stat_cell (s)->pool_full, 1);
+    *err = -ENOSPC;
+  }
+  return w;
 }
 
 /* Store a page anywhere but in the table: its word, or 0 and an error. */
@@ -176,7 +183,7 @@ store_page (struct tz_store *s, struct stream *st, uint64_t page,
     put64 (st->dst, pattern);
     return place_blob (s, page, TZ_SAME, st->dst, sizeof pattern, err);
   }
-  codec = encode_page (s, st, buf, &blob, &len);
+  codec = tz_encode_page (s, st, buf, &blob, &len);
   if (codec < 0) {
     *err = codec;
     return 0;
@@ -184,9 +191,8 @@ store_page (struct tz_store *s, struct stream *st, uint64_t page,
   return place_blob (s, page, codec, blob, len, err);
 }
 
-/* Account for a word that replaced another, and free what that held. */
-static void
-retire (struct tz_store *s, uint64_t old, uint64_t new)
+void
+tz_retire (struct tz_store *s, uint64_t old, uint64_t new)
 {
   struct stat_cell *cell = tz_stat_cell (s);
   unsigned was = word_codec (old), is = word_codec (new);
@@ -224,12 +230,14 @@ write_page (struct tz_store *s, struct stream *st, uint64_t page,
 
   if (!slot)
     return no_leaf (s);
+  if (unlikely (s->later != NULL) && tz_later_write (s, slot, page, buf))
+    return 0;
   new = store_page (s, st, page, buf, &err);
   if (unlikely (err))
     return err;
   old = tz_slot_lock (slot);
   tz_slot_unlock (slot, new);
-  retire (s, old, new);
+  tz_retire (s, old, new);
   return 0;
 }
 
@@ -260,7 +268,7 @@ write_part (struct tz_store *s, struct stream *st, uint64_t page,
   }
   tz_slot_unlock (slot, err ? old : new);
   if (err == 0)
-    retire (s, old, new);
+    tz_retire (s, old, new);
   return err;
 }
 
@@ -314,6 +322,22 @@ read_page (struct tz_store *s, struct stream **st, uint64_t page, uint8_t *buf,
   return err;
 }
 
+/* Have a page's blob on its way into the cache.  Whatever its word becomes
+ * meanwhile, this reads nothing.
+ */
+static void
+fetch_page (struct tz_store *s, uint64_t page)
+{
+  slot_t *slot = tz_slot (&s->table, page, false);
+  uint64_t w = slot ? atomic_load_explicit (slot, memory_order_relaxed) : 0;
+  const uint8_t *p = run_address (&s->region, word_run (w));
+  const uint8_t *end = p + word_len (w);
+
+  if (word_len (w) > 0)
+    for (; p < end; p += 64)
+      __builtin_prefetch (p);
+}
+
 int
 tz_read_range (struct tz_store *s, void *buf, uint64_t count, uint64_t offset)
 {
@@ -324,6 +348,8 @@ tz_read_range (struct tz_store *s, void *buf, uint64_t count, uint64_t offset)
 
   for (; count > 0 && err == 0; count -= n, offset += n, p += n) {
     n = first_part (count, offset);
+    if (n < count)
+      fetch_page (s, offset / TZ_PAGE + 1);
     err = read_page (s, &st, offset / TZ_PAGE, p, offset % TZ_PAGE, n);
   }
   tz_stream_put (st);
@@ -359,10 +385,12 @@ tz_write (struct tz_store *s, const void *buf, uint64_t count, uint64_t offset)
   st = tz_stream_get (s);
   for (; count > 0 && err == 0; count -= n, offset += n, p += n) {
     n = first_part (count, offset);
-    if (n == TZ_PAGE)
-      err = write_page (s, st, offset / TZ_PAGE, p);
-    else
-      err = write_part (s, st, offset / TZ_PAGE, p, offset % TZ_PAGE, n);
+    do
+      if (n == TZ_PAGE)
+        err = write_page (s, st, offset / TZ_PAGE, p);
+      else
+        err = write_part (s, st, offset / TZ_PAGE, p, offset % TZ_PAGE, n);
+    while (unlikely (err == -ENOSPC) && tz_later_help (s, st));
   }
   tz_stream_put (st);
   if (unlikely (err))
@@ -382,7 +410,7 @@ drop_pages (struct tz_store *s, uint64_t page, uint64_t end)
       continue;
     old = tz_slot_lock (slot);
     tz_slot_unlock (slot, 0);
-    retire (s, old, 0);
+    tz_retire (s, old, 0);
   }
 }
 

@@ -145,8 +145,11 @@ attach_leaf (struct table *t, uint64_t first, uint32_t leaf,
   if (err)
     return err;
   for (i = 0; i < LEAF_WORDS; i++) {
-    /* Whoever held the lock is gone, and had not published anything. */
-    w = atomic_load (&slot[i]) & ~(WORD_LOCK | WORD_WAITER);
+    /* Whoever held the lock is gone, and had not published anything; and so
+     * are the lists that ages refer to.
+     */
+    w = atomic_load (&slot[i])
+        & ~(WORD_LOCK | WORD_WAITER | WORD_AGE_MASK << WORD_AGE_SHIFT);
     atomic_store (&slot[i], w);
     if (w == 0)
       continue;

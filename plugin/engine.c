@@ -26,6 +26,7 @@ DEBUG_FLAG (gpu_timeout); /* that time, if not 0 */
 
 static enum { CUDA_AUTO, CUDA_ON, CUDA_OFF } cuda = CUDA_AUTO;
 static unsigned batch = 4096, batch_wait;
+static bool later;
 
 static const struct tz_engine_ops *ops; /* NULL: no module */
 static struct tz_engine *engine;
@@ -65,9 +66,21 @@ set_cuda (const char *value)
   return 0;
 }
 
+static int
+set_compress (const char *value)
+{
+  later = strcmp (value, "later") == 0;
+  if (later || strcmp (value, "now") == 0)
+    return 0;
+  nbdkit_error ("compress=%s: compress must be now or later", value);
+  return -1;
+}
+
 int
 engine_set (const char *key, const char *value)
 {
+  if (strcmp (key, "compress") == 0)
+    return set_compress (value);
   if (strcmp (key, "cuda") == 0)
     return set_cuda (value);
   if (strcmp (key, "batch") == 0)
@@ -179,6 +192,7 @@ engine_start (struct tz_store *store, bool swap)
     .wait_us = batch_wait,
     .timeout_ms = debug_gpu_timeout > 0 ? debug_gpu_timeout : TIMEOUT_MS,
     .cores = !swap,
+    .later = later,
     .lost = lost,
   };
   struct tz_offload_stats st;
@@ -221,6 +235,12 @@ engine_stats (struct tz_store *store)
            st.field == TZ_NEVER ? -1 : (int64_t) st.field)
   PRINT_PAGES (cores_min_pages);
   PRINT (shared_requests);
+  if (later) {
+    PRINT (later_backlog);
+    PRINT (later_batches);
+    PRINT (later_pages);
+    PRINT (later_raw);
+  }
   if (!ops)
     return;
   PRINT (engine);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Who else serves large requests: idle cores, and a GPU through the module
- * nbdkit-trueno-zram-cuda.so, which lies beside the plugin.
+/* Who else works on requests: idle cores, a thread that compresses later, and a
+ * GPU through the module nbdkit-trueno-zram-cuda.so, which lies beside the
+ * plugin.
  */
 #ifndef ENGINE_H
 #define ENGINE_H
@@ -12,6 +13,8 @@
 /* A parameter: 0, -1 after a message, or 1 if it is none of these. */
 int engine_set (const char *key, const char *value);
 #define ENGINE_HELP                                                           \
+  "compress=now|later         When pages are compressed: before a write is\n" \
+  "                           answered, or in the background (default now).\n" \
   "cuda=auto|on|off           Use a GPU for large requests (default auto:\n" \
   "                           where it is faster than the processor).\n"     \
   "batch=<N>                  The most pages given to the GPU at once\n"     \

@@ -173,7 +173,7 @@ params_set (const char *key, const char *value)
     return r;
   nbdkit_error ("unknown parameter '%s': "
                 "there are size, codec, level, memory, checksum, swap, "
-                "reserve, store, standby, cuda, batch and batch-wait",
+                "reserve, store, standby, compress, cuda, batch and batch-wait",
                 key);
   return -1;
 }

@@ -2,12 +2,12 @@
 /* The model checker on the core itself.
  *
  *   model-core [-s SEED] [-n OPERATIONS] [-t THREADS] [CODEC[:LEVEL]] [full]
- *              [file] [cores] [engine]
+ *              [file] [cores] [engine] [later]
  *
  * full: with a pool too small for the disk.  file: with the region in a file
  * that is closed, found again and compared at the end.  cores: with all reads
  * spread over cores.  engine: with all reads handed to an engine that fails now
- * and then.
+ * and then.  later: with pages compressed later.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -156,7 +156,7 @@ reopen (struct tz_params *params)
 
 /* Whom else to ask, whatever it costs. */
 static int
-ask_others (bool cores, bool engine)
+ask_others (bool cores, bool engine, bool later)
 {
   struct tz_offload_params p = { .min_pages = 1 };
 
@@ -166,11 +166,12 @@ ask_others (bool cores, bool engine)
     atomic_store (&engine_odds, 40);
   }
   p.cores = cores;
-  return cores || engine ? tz_offload_start (store, &p) : 0;
+  p.later = later;
+  return cores || engine || later ? tz_offload_start (store, &p) : 0;
 }
 
 static struct words {
-  bool full, file, cores, engine;
+  bool full, file, cores, engine, later;
 } words;
 
 static bool
@@ -189,6 +190,8 @@ read_words (struct tz_params *params, char **argv)
       words.cores = true;
     else if (strcmp (*argv, "engine") == 0)
       words.engine = true;
+    else if (strcmp (*argv, "later") == 0)
+      words.later = true;
     else {
       colon = strchr (*argv, ':');
       if (colon)
@@ -241,7 +244,7 @@ main (int argc, char **argv)
   if (err == 0)
     err = tz_start (store);
   if (err == 0)
-    err = ask_others (words.cores, words.engine);
+    err = ask_others (words.cores, words.engine, words.later);
   if (err) {
     fprintf (stderr, "model: %s\n", strerror (-err));
     return 1;

@@ -20,3 +20,5 @@ model -t 8 zstd
 model -t 8 raw full
 model -t 8 ld64 cores
 model -t 8 lz4 full engine
+model -t 8 ld64 full later
+model -t 8 ld64 file later engine

@@ -54,6 +54,9 @@ refused 'reserve= is for swap=yes without store=: leave it out' 1M reserve=1M
 refused 'reserve= is for swap=yes without store=: leave it out' \
         1M memory=8M swap=yes reserve=1M store="$tmp/store"
 
+for v in maybe '' yes 2; do
+  refused "compress=$v: compress must be now or later" 1M compress="$v"
+done
 for v in maybe '' 2 gpu; do
   refused "cuda=$v: cuda must be auto, on or off" 1M cuda="$v"
 done
@@ -85,7 +88,7 @@ for codec in auto ld64 lz4; do
     fail "codec=$codec level=99: $(cat "$tmp/err")"
 done
 
-unknown='there are size, codec, level, memory, checksum, swap, reserve, store, standby, cuda, batch and batch-wait'
+unknown='there are size, codec, level, memory, checksum, swap, reserve, store, standby, compress, cuda, batch and batch-wait'
 for key in sizes Size SIZE allocator file swaps level1; do
   refused "unknown parameter '$key': $unknown" 1M "$key=1"
 done

@@ -46,11 +46,12 @@ done
 echo 'bad 500' >"$FAKE_CUDA"
 says 'cuda=on: .*computed something else than the processor' cuda=on batch=64
 
-# reads: write the data, lay the fault, and read all in requests of 1 MiB of two
-# connections, until every byte was right or the statistics cannot change.
+# reads FAULT: write the data, lay the fault, and read all in requests of 1 MiB of two
+# connections; with PAUSE, that many seconds after the first time.
 reads ()
 {
   FAULT=$1 DATA=$tmp/data nbd_script <<'END'
+import time
 data = open(os.environ["DATA"], "rb").read()
 for at in range(0, len(data), 1 << 20):
     h.pwrite(data[at:at + (1 << 20)], at)
@@ -59,6 +60,8 @@ with open(os.environ["FAKE_CUDA"], "w") as f:
 h2 = nbd.NBD()
 h2.connect_uri(h.get_uri())
 for turn in range(3):
+    if turn == 1:
+        time.sleep(float(os.environ.get("PAUSE", "0")))
     pending = []
     for conn in (h, h2):
         for at in range(0, len(data), 1 << 20):
@@ -101,6 +104,13 @@ if [ "$(id -u)" = 0 ]; then
   [ "$(stat_of pinned)" = 1 ] || fail "the pool was not pinned"
   [ "$(stat_of engine_pages)" -gt 0 ] || fail "no page came from the GPU"
 fi
+
+# Compressed in the background, by the GPU.
+export PAUSE=3
+with '' compress=later
+[ "$(stat_of later_pages)" -gt 0 ] || fail "nothing was compressed later"
+with 'bad 300' compress=later codec=lz4
+unset PAUSE
 
 with 'bad 100'
 [ "$(stat_of fallback_pages)" -gt 0 ] || fail "bad pages were not counted"

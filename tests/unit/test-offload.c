@@ -279,7 +279,7 @@ reader (void *opaque)
 }
 
 static void
-test_threads (bool pinned, bool cores, unsigned f)
+test_threads (bool pinned, bool cores, bool later, unsigned f)
 {
   struct tz_store *s = store_with (TZ_LD64, true, pinned);
   struct tz_offload_params p = engine_params (1, 128);
@@ -289,6 +289,7 @@ test_threads (bool pinned, bool cores, unsigned f)
   unsigned i;
 
   p.wait_us = 50;
+  p.later = later;
   p.timeout_ms = f & ENGINE_LATE ? ENGINE_TIMEOUT_MS : 10000;
   faults (f, 30);
   if (cores) {
@@ -311,7 +312,85 @@ test_threads (bool pinned, bool cores, unsigned f)
   atomic_store (&stop, true);
   for (i = 0; i < WRITERS; i++)
     pthread_join (thread[i], NULL);
+  if (later)
+    CHECK (stats (s).later_pages > 0);
   tz_close (s);
+}
+
+/* ---- Compressing later ---- */
+
+/* Written raw, the pages are in the end what they would have been at once. */
+static void
+test_later (enum tz_codec codec, bool engine, bool cores, unsigned f)
+{
+  struct tz_store *s = store_with (codec, true, false);
+  struct tz_store *at_once = store_with (codec, true, false);
+  struct tz_offload_params p = { .cores = cores, .min_pages = 1 };
+  struct tz_stats a, b;
+  unsigned i;
+
+  faults (f, 10);
+  if (engine)
+    p = engine_params (1, 256);
+  p.later = true;
+  p.timeout_ms = f & ENGINE_LATE ? ENGINE_TIMEOUT_MS : 10000;
+  CHECK (tz_offload_start (s, &p) == 0);
+  write_image (s);
+  write_image (at_once);
+  tz_stats (s, &a);
+  tz_stats (at_once, &b);
+  CHECK (a.huge_pages_since > b.huge_pages_since);
+  read_all_over (s, 3);
+  for (i = 0; i < 20000 && stats (s).later_backlog > 0; i++)
+    usleep (1000);
+  faults (0, 1);
+  tz_stats (s, &a);
+  tz_stats (at_once, &b);
+  CHECK (stats (s).later_backlog == 0 && stats (s).later_pages > 0);
+  CHECK (memcmp (a.pages, b.pages, sizeof a.pages) == 0);
+  CHECK (a.compr_data_size == b.compr_data_size);
+  CHECK (a.run_bytes == b.run_bytes && a.bad_blobs == 0);
+  read_all_over (s, 3);
+  if (engine && f == 0)
+    CHECK (stats (s).engine_pages >= stats (s).later_pages);
+  /* What does not become shorter is not tried again. */
+  i = stats (s).later_raw;
+  usleep (300000);
+  CHECK (stats (s).later_raw == i);
+  tz_close (s);
+  tz_close (at_once);
+}
+
+/* In a pool that is full with pages that could be compressed, who writes does
+ * that.
+ */
+static void
+test_later_full (void)
+{
+  struct tz_params sp = { .size = 64 * MiB, .memory = 4 * MiB, .level = 1,
+                          .codec = TZ_LD64, .checksum = true, .fd = -1 };
+  struct tz_offload_params p = { .later = true, .min_pages = 1 };
+  struct tz_store *s;
+  uint8_t page[TZ_PAGE];
+  unsigned n, at_once = 0;
+  int turn;
+
+  for (turn = 0; turn < 2; turn++) {
+    CHECK (tz_open (&sp, &s) == 0 && tz_start (s) == 0);
+    if (turn)
+      CHECK (tz_offload_start (s, &p) == 0);
+    for (n = 0; n < 16384; n++) {
+      generation (page, 3, n);
+      if (tz_write (s, page, TZ_PAGE, (uint64_t) n * TZ_PAGE))
+        break;
+    }
+    if (turn == 0)
+      at_once = n;
+    tz_close (s);
+  }
+  /* At most what is being compressed at the moment is missing. */
+  CHECK (at_once > 300 && at_once < 16384);
+  CHECK (n >= at_once - at_once / 8);
 }
 
 /* ---- Start ---- */
@@ -386,13 +465,21 @@ main (void)
   test_loss (ENGINE_LOST);
   test_damage (false);
   test_damage (true);
-  test_threads (false, true, 0);
-  test_threads (false, false, 0);
-  test_threads (true, false, 0);
-  test_threads (false, false,
+  test_later (TZ_LD64, false, false, 0);
+  test_later (TZ_LZ4, false, true, 0);
+  test_later (TZ_LD64, true, false, 0);
+  test_later (TZ_LD64, true, false,
+              ENGINE_SUBMIT | ENGINE_POLL | ENGINE_PAGE | ENGINE_LATE);
+  test_later_full ();
+  test_threads (false, true, false, 0);
+  test_threads (false, true, true, 0);
+  test_threads (false, false, false, 0);
+  test_threads (true, false, true, 0);
+  test_threads (false, false, true,
                 ENGINE_SUBMIT | ENGINE_POLL | ENGINE_PAGE | ENGINE_LATE);
   /* Not late: blobs may then change while the engine reads them. */
-  test_threads (true, false, ENGINE_SUBMIT | ENGINE_POLL | ENGINE_PAGE);
+  test_threads (true, false, false,
+                ENGINE_SUBMIT | ENGINE_POLL | ENGINE_PAGE);
   free (image);
   free (got);
   return 0;
