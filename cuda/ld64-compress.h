@@ -308,7 +308,6 @@ KERNEL (tz_ld64_compress) KERNEL_ARGS
   copies_done ();
   together ();
   choose_lines (&u, slot);
-  together ();
   len = emit (&u, slot);
   raw = len == TZ_PAGE;
   if (flags & TZ_GPU_CHECK) {

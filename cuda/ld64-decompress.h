@@ -156,7 +156,7 @@ store_records (uint32_t slot, const struct pair masks[8])
   }
 }
 
-/* Records of a page of zeroes. */
+/* Records of a page of zeroes, each in place of one of this lane's. */
 RARE void
 store_neutral (uint32_t slot)
 {
@@ -197,11 +197,8 @@ prepare (struct blob *u, uint32_t slot, bool *aligned)
   /* Of no use if the blob is bad, but read from within the slot. */
   ok = !any_member (!store_from (u, slot, literals, &odd)) && ok;
   *aligned = !any_lane (ok && odd % 8 != 0);
-  if (any_lane (!ok)) {
-    together ();
-    if (!ok)
-      store_neutral (slot);
-  }
+  if (!ok)
+    store_neutral (slot);
   together ();
   return ok;
 }
@@ -241,7 +238,6 @@ decode_lines (uint32_t slot, bool aligned)
   struct pair literals = load_literals (s), old, later;
   unsigned i, j;
 
-  together (); /* the first line may be stored over its literals */
   UNROLL (1)
   for (i = 0; i < 8; i++) {
     UNROLL (8)
