@@ -105,11 +105,13 @@ await_greeting (const struct start *st, pid_t child)
   return greeted;
 }
 
-/* Become one: it finds the socket as systemd would hand it over. */
+/* Become one: it finds the socket as systemd would hand it over.  When that
+ * ends all processes, the @ keeps it from ending what may still be swap.
+ */
 static void
 become_server (const struct start *st, bool standby)
 {
-  const char *argv[16] = { "nbdkit", "-t", "1", "trueno-zram", st->size,
+  const char *argv[16] = { "@nbdkit", "-t", "1", "trueno-zram", st->size,
                            st->memory, "swap=yes" };
   int n = 7;
   char text[16];
@@ -123,8 +125,8 @@ become_server (const struct start *st, bool standby)
   setenv ("LISTEN_FDS", "1", 1);
   if (st->listener == 3 ? fcntl (3, F_SETFD, 0) == 0
                         : dup2 (st->listener, 3) == 3)
-    execvp (argv[0], (char *const *) argv);
-  complain ("%s: %s", argv[0], strerror (errno));
+    execvp ("nbdkit", (char *const *) argv);
+  complain ("nbdkit: %s", strerror (errno));
   _exit (EXIT_FAILURE);
 }
 

@@ -319,6 +319,23 @@ server_answers (const struct swap *s)
   return false;
 }
 
+/* False if it was already taken away, by whatever ends all swap. */
+static bool
+is_swap (const char *device)
+{
+  size_t n = strlen (device);
+  char line[512];
+  bool found = false;
+  FILE *f = fopen ("/proc/swaps", "re");
+
+  while (f && fgets (line, sizeof line, f))
+    if (strncmp (line, device, n) == 0 && line[n] == ' ')
+      found = true;
+  if (f)
+    fclose (f);
+  return found || !f;
+}
+
 int
 swap_off (const char *device, bool force)
 {
@@ -326,8 +343,10 @@ swap_off (const char *device, bool force)
   char *const swapoff[] = { "swapoff", s.device, NULL };
 
   extend_path ();
-  if (read_record (&s, device) == -1 || (!force && !server_answers (&s))
-      || run (swapoff) == -1)
+  if (read_record (&s, device) == -1)
+    return EXIT_FAILURE;
+  if (is_swap (s.device)
+      && ((!force && !server_answers (&s)) || run (swapoff) == -1))
     return EXIT_FAILURE;
   take_down (&s);
   return EXIT_SUCCESS;

@@ -212,10 +212,12 @@ tzp_after_fork (void)
   r = swap_at_ease (start_store, NULL);
   if (r < 0) {
     errno = -r;
-    nbdkit_error (swap == SWAP_NO
-                      ? "cannot start the upkeep thread: %m"
-                      : "swap: the memory that memory= asks for is not "
-                        "to be had: %m");
+    if (swap == SWAP_NO)
+      nbdkit_error ("cannot start the upkeep thread: %m");
+    else
+      nbdkit_error ("swap: memory=%" PRIu64 " is taken at the start, and there "
+                    "is not so much%s: %m", params.memory,
+                    store_path ? " where store= is" : "");
     return -1;
   }
   if (engine_start (store, swap != SWAP_NO) == -1)

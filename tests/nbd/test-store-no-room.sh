@@ -50,5 +50,5 @@ stop_nbdkit || fail "the server did not end well"
 
 requires_no_sanitizer
 rm "$file"
-refused 'not to be had: Cannot allocate memory' 64M memory=32M swap=try \
+refused 'is not so much where store= is: Cannot' 64M memory=32M swap=try \
   store="$file"
