@@ -11,11 +11,11 @@ fi
 
 # Registers a kernel may use, in any architecture.
 caps="
-tz_ld64_decompress 96
-tz_ld64_compress 96
-tz_lz4_decompress 96
-tz_lz4_compress 96
-tz_same_scan 64
+tz_ld64_decompress 72
+tz_ld64_compress 72
+tz_lz4_decompress 64
+tz_lz4_compress 64
+tz_same_scan 48
 tz_checksum 64"
 architectures="sm_80 sm_89 sm_90 sm_100 sm_120"
 
