@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Uses more memory than there is, and knows what must be in each page of it.
- *   hog [-n PROCESSES] [-r ROUNDS] [-p FILE.pages] MIB
+ *   hog [-n PROCESSES] [-r ROUNDS] [-p FILE.pages | -c] MIB
  * Each process fills MIB and works on it for some rounds, in a manner of its
  * own; at the end all of it is read once more.  With -p the pages are those of
- * the file, stamped with where they are; without, they are made up.
- *   hog -w
+ * the file, stamped with where they are; without, they are made up, and with -c
+ * compress to next to nothing.
+ *   hog -w [DEVICE]
  * Locked in memory, says every second how far all are, so that who watches can
- * tell slow from stuck.
+ * tell slow from stuck; and for how long requests of the device had no answer,
+ * if that was more than a second.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,6 +37,7 @@ struct shared {
 static struct shared *shared;
 static const uint64_t *file; /* pages to use, or NULL */
 static size_t file_pages;
+static size_t random_words = 150; /* as dense as what processes usually hold */
 
 static void
 die (const char *what)
@@ -66,14 +69,14 @@ static void
 make_page (uint64_t *page, uint64_t p, uint64_t i, uint64_t v)
 {
   const uint64_t stamp = p << 48 | v << 40 | i;
-  size_t random = i % 32 == 31 ? WORDS : 150, w;
+  size_t random = i % 32 == 31 ? WORDS : random_words, w;
 
   if (file)
     memcpy (page, file + (i * 13 + p * 7 + v) % file_pages * WORDS, PAGE);
   else if (i % 32 == 7) /* one pattern, which alone says whose it is */
     for (w = 0; w < WORDS; w++)
       page[w] = stamp << 32 | (stamp & UINT32_MAX);
-  else /* as dense as the memory of processes usually is, or not at all */
+  else
     for (w = 0; w < WORDS; w++)
       page[w] = w < random ? mix (stamp + (w << 56)) : i + w / 16;
   if (i % 32 != 7 || file) {
@@ -186,31 +189,80 @@ number_in (const char *text, const char *name)
   return s ? strtoull (s + strlen (name), NULL, 10) : 0;
 }
 
+/* A whole file of /proc or /sys. */
+static const char *
+look (int fd)
+{
+  static char text[16384];
+  ssize_t n = pread (fd, text, sizeof text - 1, 0);
+
+  if (n == -1)
+    die ("look");
+  text[n] = 0;
+  return text;
+}
+
+static void
+say_progress (int vmstat, double seconds)
+{
+  const char *text = look (vmstat);
+
+  dprintf (1,
+           "watch: %.0f s, %" PRIu64 " in, %" PRIu64 " out, %" PRIu64
+           " done, %" PRIu64 " free\n",
+           seconds, number_in (text, "\npswpin "),
+           number_in (text, "\npswpout "), atomic_load (&shared->done),
+           number_in (text, "nr_free_pages "));
+}
+
+/* Say for how long some request waited and none ended. */
+static void
+look_for_outage (int stat, double t)
+{
+  static uint64_t last;
+  static double since;
+  uint64_t n[12] = { 0 }, ended;
+  char *text = (char *) look (stat);
+  int i;
+
+  for (i = 0; i < 12; i++)
+    n[i] = strtoull (text, &text, 10);
+  ended = n[0] + n[4] + n[11]; /* reads, writes, discards */
+  if (ended == last && n[8] > 0) /* in flight */
+    return;
+  if (ended != last && t - since > 1)
+    dprintf (1, "outage: %.1f s without an answer, until %.1f s\n", t - since,
+             t);
+  last = ended;
+  since = t;
+}
+
 /* Nothing here may wait for memory: not even stdio. */
 static void
-watch (void)
+watch (const char *device)
 {
-  static char vmstat[16384];
+  const struct timespec pause = { .tv_nsec = 50000000 };
   const struct sched_param first = { .sched_priority = 2 };
   const double start = now ();
-  int fd = open ("/proc/vmstat", O_RDONLY);
+  int vmstat = open ("/proc/vmstat", O_RDONLY), stat = -1;
+  double t, next = 0;
+  char path[64];
 
-  if (fd == -1 || mlockall (MCL_CURRENT | MCL_FUTURE) == -1
+  snprintf (path, sizeof path, "/sys/block/%s/stat", device ?: "");
+  if (device)
+    stat = open (path, O_RDONLY);
+  if (vmstat == -1 || (device && stat == -1)
+      || mlockall (MCL_CURRENT | MCL_FUTURE) == -1
       || sched_setscheduler (0, SCHED_FIFO, &first) == -1)
     die ("watch");
-  for (;;) {
-    ssize_t n = pread (fd, vmstat, sizeof vmstat - 1, 0);
-
-    if (n == -1)
-      die ("/proc/vmstat");
-    vmstat[n] = 0;
-    dprintf (1,
-             "watch: %.0f s, %" PRIu64 " in, %" PRIu64 " out, %" PRIu64
-             " done, %" PRIu64 " free\n",
-             now () - start, number_in (vmstat, "\npswpin "),
-             number_in (vmstat, "\npswpout "), atomic_load (&shared->done),
-             number_in (vmstat, "nr_free_pages "));
-    sleep (1);
+  for (;; nanosleep (&pause, NULL)) {
+    t = now () - start;
+    if (device)
+      look_for_outage (stat, t);
+    if (t < next)
+      continue;
+    say_progress (vmstat, t);
+    next = t + 1;
   }
 }
 
@@ -246,17 +298,21 @@ int
 main (int argc, char *argv[])
 {
   unsigned processes = 1, rounds = 2;
+  bool watching = false;
   int c;
 
   open_shared ();
-  while ((c = getopt (argc, argv, "n:r:p:w")) != -1)
+  while ((c = getopt (argc, argv, "n:r:p:cw")) != -1)
     switch (c) {
     case 'n': processes = atoi (optarg); break;
     case 'r': rounds = atoi (optarg); break;
     case 'p': open_file (optarg); break;
-    case 'w': watch (); break;
+    case 'c': random_words = 2; break;
+    case 'w': watching = true; break;
     default: return EXIT_FAILURE;
     }
+  if (watching)
+    watch (argv[optind]);
   if (optind != argc - 1)
     return EXIT_FAILURE;
   return run (processes, atoi (argv[optind]), rounds);

@@ -41,7 +41,7 @@ server_memory ()
 swap_on ()
 {
   trueno-zram swapon "$@"
-  note "swap: $(sed -n 2p /proc/swaps | xargs)"
+  note "swap: $(tail -n 1 /proc/swaps | xargs)"
 }
 
 swap_off ()
@@ -61,9 +61,25 @@ swapped_out ()
 }
 
 # The load that every kind of swap has to bear: four processes which together
-# want about twice the memory there is for them, in pages of real programs.
+# want about twice the memory there is for them, in pages of real programs.  All
+# is done when 204800 pages are: 65536 to fill, 65536 to verify at the end.
 load ()
 {
-  hog -p /pages -n 4 -r 1 80
-  swapped_out 40000
+  hog -p /pages -n 4 -r 1 64
+  swapped_out 30000
+}
+
+# Kill the older of two servers, once the other is ready to go on in its place:
+# at last it gets its priority.
+kill_server ()
+{
+  until_true 60 standby_ready
+  kill -9 $(pidof nbdkit | tr ' ' '\n' | sort -n | head -n 1)
+  note "killed a server"
+}
+
+standby_ready ()
+{
+  set -- $(pidof nbdkit | tr ' ' '\n' | sort -n)
+  [ $# = 2 ] && [ "$(cut -d' ' -f41 "/proc/$2/stat")" = 2 ]
 }

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# A machine swaps to another, whose server is killed twice under load, after so
-# many pages written; every page is right afterwards.  Another server in its
-# place is refused.
+# A machine swaps to another, whose server is killed twice under load, once
+# while pages are made and once while all are verified; every one is right.
+# Another server in its place is refused.
 source "$(dirname "$0")/functions.sh"
+timeout=5
 shm=$(mktemp -d /dev/shm/trueno-zram-XXXXXX) || skip "this needs /dev/shm"
 server=
 trap 'kill $server $qemu 2>/dev/null; rm -rf "$shm"' EXIT
@@ -16,11 +17,11 @@ start_server ()
   server=$!
 }
 
-# outage PAGES [OTHER]: when so many pages are out, three seconds without the
+# outage PAGES [OTHER]: when so many pages are done, three seconds without the
 # server; for the last two of them, with another that has none of the pages.
 outage ()
 {
-  wait_for_pages_out "$1"
+  wait_for_progress "$1"
   kill -9 $server
   wait $server || true
   echo "killed when $(progress)"
@@ -38,18 +39,18 @@ outage ()
 
 start_server "$shm/store"
 start_guest -n -m 256 <<CASE
-swap_on nbd://10.0.2.2:$port --timeout 5
-hog -p /pages -n 4 -r 1 80
-swapped_out 40000
+swap_on nbd://10.0.2.2:$port --timeout $timeout
+load
 swap_off
 CASE
-(outage 15000; outage 50000 "$shm/other"; wait) 2>/dev/null &
+(outage 45000; outage 160000 "$shm/other"; wait) 2>/dev/null &
 outages=$!
 await
 kill $outages 2>/dev/null || true
 report
 kill $(cat "$shm/pid") 2>/dev/null || true
-tr -d '\r' <"$log" | grep -a '^trueno-zram: ' | sort | uniq -c
+tr -d '\r' <"$log" | grep -aE '^(trueno-zram|outage): ' | sort | uniq -c
 passed
+outages_within $((timeout + 2))
 grep -aq 'refused: this server holds other pages' "$log" ||
   fail "the other server was not refused"
