@@ -277,7 +277,7 @@ start (struct offload *o, const struct tz_offload_params *p)
     if (err)
       return err;
     /* Only a pool that keeps its memory can be read behind its back. */
-    o->pinned = s->params.prefault
+    o->pinned = s->params.prefault && s->params.reserve == 0
                 && tz_device_pin (o->device, &s->region);
   }
   o->threads = !p->cores || cpus < 2 ? 0

@@ -53,8 +53,8 @@ struct tz_batch {
   unsigned n;    /* 1 … the engine's batch */
   const struct tz_job *jobs;
   /* One a job.  TZ_DECODE: 0, or a negative number if the blob did not decode
-   * or verify, dst is then undefined.  TZ_ENCODE: the length of the blob,
-   * 1 … TZ_PAGE - 1; TZ_PAGE if it would not be shorter; or a negative number.
+   * or verify, dst is then undefined.  TZ_ENCODE: the length of the blob, 1 …
+   * TZ_PAGE - 1; TZ_PAGE if it would not be shorter; or a negative number.
    */
   int32_t *result;
 };

@@ -28,7 +28,7 @@
 #define ROUNDS  5
 #define ENOUGH  UINT64_C (50000000)    /* ns of rounds */
 #define PATIENT UINT64_C (20000000000) /* ns; a kernel may be compiled first */
-#define DYING   UINT64_C (2000000000)  /* ns; for what is under way at the end */
+#define DYING   UINT64_C (2000000000)  /* ns; for the last batches to end */
 
 struct range {
   const uint8_t *host;
@@ -301,6 +301,7 @@ engine_submit (struct tz_engine *e, unsigned lane, const struct tz_batch *b)
   const struct tz_gpu_shape *shape = &shapes[k];
   struct lane *l = &e->lane[lane];
   uint32_t n = b->n, flags = b->checksum ? TZ_GPU_CHECK : 0;
+  unsigned blocks = (n + shape->pages - 1) / shape->pages;
   cuda_address extra = 0;
   void *params[]
       = { &l->jobs_device, &l->result_device, &n, &flags, &extra };
@@ -310,9 +311,8 @@ engine_submit (struct tz_engine *e, unsigned lane, const struct tz_batch *b)
     return -EFAULT;
   r = e->cu.CtxSetCurrent (e->context);
   if (r == 0)
-    r = e->cu.LaunchKernel (e->kernel[k], (n + shape->pages - 1) / shape->pages, 1,
-                      1, shape->threads, 1, 1, shape->smem, l->stream, params,
-                      NULL);
+    r = e->cu.LaunchKernel (e->kernel[k], blocks, 1, 1, shape->threads, 1, 1,
+                            shape->smem, l->stream, params, NULL);
   if (r != 0)
     return error_of (e, r);
   l->batch = b;

@@ -6,8 +6,8 @@
  * faults; what kernels and copies are given must lie in memory that was
  * allocated or registered, or the program ends with a message.
  *
- * The file that FAKE_CUDA names, where there is one, holds a fault in each line,
- * read anew at each call:
+ * The file that FAKE_CUDA names, where there is one, holds a fault in each
+ * line, read anew at each call:
  *
  *   cuNAME CODE [PERCENT]   so many of the calls return CODE
  *   slow MS [PERCENT]       a kernel takes so much longer

@@ -46,8 +46,8 @@ done
 echo 'bad 500' >"$FAKE_CUDA"
 says 'cuda=on: .*computed something else than the processor' cuda=on batch=64
 
-# reads FAULT: write the data, lay the fault, and read all in requests of 1 MiB of two
-# connections; with PAUSE, that many seconds after the first time.
+# reads FAULT: write the data, lay the fault, and read all in requests of 1 MiB
+# of two connections; with PAUSE, that many seconds after the first time.
 reads ()
 {
   FAULT=$1 DATA=$tmp/data nbd_script <<'END'

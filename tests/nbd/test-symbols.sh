@@ -8,6 +8,7 @@ requires_no_sanitizer
 nm -D --defined-only "$plugin" | awk '{ print $3 }' | sort >"$tmp/symbols"
 cat >"$tmp/want" <<'END'
 plugin_init
+trueno-zram_debug_gpu_timeout
 trueno-zram_debug_io
 trueno-zram_debug_stats
 END
