@@ -28,10 +28,11 @@ typedef void tz_part_fn (void *opaque, unsigned from, unsigned n);
 int tz_helpers_start (struct helpers **h, unsigned threads);
 void tz_helpers_stop (struct helpers *h);
 /* Do n items, part at a time, in this thread and in those that are idle;
- * returns when all are done.  True if another thread was asked.
+ * returns when all are done.  busy: so many cores have other work, beside those
+ * that are here.  True if another thread was asked.
  */
 bool tz_helpers_run (struct helpers *h, unsigned n, unsigned part,
-                     tz_part_fn *fn, void *opaque);
+                     unsigned busy, tz_part_fn *fn, void *opaque);
 
 /* ---- Tickets: what a request asks of an engine (device.c) ---- */
 #define TICKET_PAGES 256u
@@ -102,6 +103,7 @@ struct offload {
   uint32_t cores_min, device_min; /* pages; TZ_NEVER */
   uint32_t crossover_one, crossover_all;
   atomic_uint_fast64_t shared;
+  atomic_uint_fast64_t last; /* when a large read ended, ns */
 };
 
 /* How many pages of n a thread takes at a time, with so many helpers. */

@@ -110,7 +110,7 @@ by_cores (struct sample *m, unsigned n)
 {
   uint64_t t = tz_now_ns ();
 
-  tz_helpers_run (m->o->helpers, n, tz_part_pages (n, m->o->threads),
+  tz_helpers_run (m->o->helpers, n, tz_part_pages (n, m->o->threads), 0,
                   decode_part, m);
   return tz_now_ns () - t;
 }

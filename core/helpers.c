@@ -134,14 +134,14 @@ close_share (struct helpers *h, struct share *sh)
 }
 
 bool
-tz_helpers_run (struct helpers *h, unsigned n, unsigned part, tz_part_fn *fn,
-                void *opaque)
+tz_helpers_run (struct helpers *h, unsigned n, unsigned part, unsigned busy,
+                tz_part_fn *fn, void *opaque)
 {
   unsigned active = atomic_fetch_add (&h->active, 1) + 1;
   struct share *sh = NULL;
 
   /* As many requests as cores keep them busy without help. */
-  if (n > part && active <= h->threads && atomic_load (&h->idle) > 0)
+  if (n > part && active + busy <= h->threads && atomic_load (&h->idle) > 0)
     sh = open_share (h, n, part, fn, opaque);
   if (sh) {
     work_on (sh);

@@ -264,7 +264,7 @@ by_cores (struct work *w, unsigned n)
   struct offload *o = w->l->o;
 
   if (o->helpers)
-    tz_helpers_run (o->helpers, n, 16, squeeze_part, w);
+    tz_helpers_run (o->helpers, n, 16, 0, squeeze_part, w);
   else
     squeeze_part (w, 0, n);
 }
