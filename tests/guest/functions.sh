@@ -197,7 +197,7 @@ start_guest ()
     -m "$memory" -display none -no-reboot -nic "$nic" -serial mon:stdio \
     -kernel "$(echo "$cache"/kernel/boot/vmlinuz-*)" -initrd "$cache/image" \
     -append "console=ttyS0 panic=-1 quiet loglevel=5 sysrq_always_enabled=1 \
-rootfstype=$root" \
+rootfstype=$root ${kernel_arguments-}" \
     <&3 >"$log" 2>&1 &
   qemu=$!
 }

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Uses more memory than there is, and knows what must be in each page of it.
- *   hog [-n PROCESSES] [-r ROUNDS] [-p FILE.pages | -c] MIB
+ *   hog [-n PROCESSES] [-r ROUNDS] [-p FILE.pages | -c] [-t] MIB
  * Each process fills MIB and works on it for some rounds, in a manner of its
  * own; at the end all of it is read once more.  With -p the pages are those of
  * the file, stamped with where they are; without, they are made up, and with -c
  * compress to next to nothing.
+ * With -t it says how long it takes to touch a page that was swapped out.
+ *   hog -x COMMAND [-n PROCESSES] [-p FILE.pages] MIB
+ * Only fills, and runs the command while all is filled.
  *   hog -w [DEVICE]
  * Locked in memory, says every second how far all are, so that who watches can
  * tell slow from stuck; and for how long requests of the device had no answer,
@@ -14,6 +17,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -91,6 +95,52 @@ struct area {
   uint64_t process, pages;
 };
 
+/* Faults by how long they took: eight counters an octave of nanoseconds. */
+static _Atomic uint64_t *faults; /* NULL: not wanted */
+
+static void
+touch (void *page)
+{
+  unsigned char resident;
+  uint64_t ns;
+  double start;
+  unsigned e;
+
+  if (!faults || mincore (page, PAGE, &resident) == -1 || (resident & 1))
+    return;
+  start = now ();
+  (void) *(volatile char *) page;
+  ns = (now () - start) * 1e9 + 8;
+  e = 63 - __builtin_clzll (ns);
+  atomic_fetch_add (&faults[8 * e + (ns >> (e - 3)) % 8], 1);
+}
+
+static double
+fault_us (uint64_t rank)
+{
+  unsigned i = 0;
+  uint64_t n;
+
+  for (n = faults[0]; n <= rank && i < 8 * 64 - 1; n += faults[i])
+    i++;
+  return (double) ((8 + i % 8) * (UINT64_C (1) << i / 8)) / 8e3;
+}
+
+static void
+say_faults (void)
+{
+  uint64_t n = 0;
+  unsigned i;
+
+  if (!faults)
+    return;
+  for (i = 0; i < 8 * 64; i++)
+    n += faults[i];
+  if (n)
+    printf ("hog: %" PRIu64 " faults, p50 %.1f us, p99 %.1f us\n", n,
+            fault_us (n / 2), fault_us (n - n / 100 - 1));
+}
+
 static void
 put (struct area *a, uint64_t i)
 {
@@ -104,6 +154,7 @@ check (struct area *a, uint64_t i)
   uint64_t want[WORDS];
 
   make_page (want, a->process, i, a->version[i]);
+  touch (a->memory + i * WORDS);
   if (memcmp (a->memory + i * WORDS, want, PAGE) != 0
       && atomic_fetch_add (&shared->bad, 1) < 8)
     fprintf (stderr, "hog: BAD page %" PRIu64 " of process %" PRIu64 "\n", i,
@@ -136,19 +187,29 @@ one_round (struct area *a, unsigned round)
 }
 
 static void
+fill (struct area *a, unsigned process, size_t mib)
+{
+  uint64_t i;
+
+  a->process = process;
+  a->pages = mib << 20 >> 12;
+  a->memory = mmap (NULL, a->pages * PAGE, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  a->version = calloc (a->pages, 1);
+  if (a->memory == MAP_FAILED || !a->version)
+    die ("memory");
+  for (i = 0; i < a->pages; i++)
+    put (a, i);
+}
+
+static void
 one_process (unsigned process, size_t mib, unsigned rounds)
 {
-  struct area a = { .process = process, .pages = mib << 20 >> 12 };
+  struct area a;
   unsigned r;
   uint64_t i;
 
-  a.memory = mmap (NULL, a.pages * PAGE, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  a.version = calloc (a.pages, 1);
-  if (a.memory == MAP_FAILED || !a.version)
-    die ("memory");
-  for (i = 0; i < a.pages; i++)
-    put (&a, i);
+  fill (&a, process, mib);
   for (r = 0; r < rounds; r++)
     one_round (&a, r);
   for (i = 0; i < a.pages; i++)
@@ -178,7 +239,49 @@ run (unsigned processes, size_t mib, unsigned rounds)
   printf ("hog: %" PRIu64 " pages in %.1f s, %" PRIu64 " bad, %u died\n",
           atomic_load (&shared->done) - before, now () - start,
           atomic_load (&shared->bad), died);
+  say_faults ();
   return died || atomic_load (&shared->bad) ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static void
+fill_and_stay (unsigned process, size_t mib, int ready)
+{
+  struct area a;
+
+  fill (&a, process, mib);
+  if (write (ready, "", 1) != 1)
+    die ("pipe");
+  for (;;)
+    pause ();
+}
+
+static int
+fill_and_run (unsigned processes, size_t mib, const char *command)
+{
+  pid_t pids[64];
+  int ready[2], status;
+  unsigned p, n = 0;
+  char c;
+
+  if (processes > 64 || pipe (ready) == -1)
+    die ("pipe");
+  for (p = 0; p < processes; p++)
+    switch (pids[p] = fork ()) {
+    case -1:
+      die ("fork");
+      break;
+    case 0:
+      fill_and_stay (p, mib, ready[1]);
+    }
+  close (ready[1]);
+  while (n < processes && read (ready[0], &c, 1) == 1)
+    n++;
+  status = n == processes ? system (command) : -1;
+  for (p = 0; p < processes; p++)
+    kill (pids[p], SIGKILL);
+  while (wait (NULL) > 0)
+    ;
+  return status == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static uint64_t
@@ -280,6 +383,15 @@ open_shared (void)
 }
 
 static void
+time_faults (void)
+{
+  faults = mmap (NULL, 8 * 64 * sizeof *faults, PROT_READ | PROT_WRITE,
+                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (faults == MAP_FAILED)
+    die ("memory");
+}
+
+static void
 open_file (const char *name)
 {
   int fd = open (name, O_RDONLY);
@@ -298,15 +410,18 @@ int
 main (int argc, char *argv[])
 {
   unsigned processes = 1, rounds = 2;
+  const char *command = NULL;
   bool watching = false;
   int c;
 
   open_shared ();
-  while ((c = getopt (argc, argv, "n:r:p:cw")) != -1)
+  while ((c = getopt (argc, argv, "n:r:p:cwtx:")) != -1)
     switch (c) {
     case 'n': processes = atoi (optarg); break;
     case 'r': rounds = atoi (optarg); break;
     case 'p': open_file (optarg); break;
+    case 't': time_faults (); break;
+    case 'x': command = optarg; break;
     case 'c': random_words = 2; break;
     case 'w': watching = true; break;
     default: return EXIT_FAILURE;
@@ -315,5 +430,7 @@ main (int argc, char *argv[])
     watch (argv[optind]);
   if (optind != argc - 1)
     return EXIT_FAILURE;
+  if (command)
+    return fill_and_run (processes, atoi (argv[optind]), command);
   return run (processes, atoi (argv[optind]), rounds);
 }
