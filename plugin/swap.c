@@ -249,6 +249,24 @@ swap_at_ease (int (*fn) (void *), void *arg)
   return call.result;
 }
 
+/* nbdkit brings libraries for encryption, of which the kernel's client makes no
+ * use: several megabytes.  Of these the dynamic linker looks at the beginning.
+ */
+static bool
+never_used (const char *path, unsigned long offset)
+{
+  static const char *const names[] = { "/libgmp.so",     "/libgnutls.so",
+                                       "/libhogweed.so", "/libidn2.so",
+                                       "/libnettle.so",  "/libp11-kit.so",
+                                       "/libpcre2-8.so", "/libunistring.so" };
+  size_t i;
+
+  for (i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (offset != 0 && strstr (path, names[i]))
+      return true;
+  return false;
+}
+
 /* Have program, plugin and libraries in memory: a page of theirs that must be
  * read in while the machine has no memory left could not be.
  */
@@ -257,19 +275,21 @@ populate_files (void)
 {
   char line[1024], perms[5];
   uintptr_t from, to;
-  unsigned long inode;
+  unsigned long offset, inode;
   size_t bytes = 0;
+  int advice;
   FILE *f = fopen ("/proc/self/maps", "re");
 
   while (f && fgets (line, sizeof line, f)) {
-    if (sscanf (line, "%" SCNxPTR "-%" SCNxPTR " %4s %*s %*s %lu", &from, &to,
-                perms, &inode)
-            != 4
+    if (sscanf (line, "%" SCNxPTR "-%" SCNxPTR " %4s %lx %*s %lu", &from, &to,
+                perms, &offset, &inode)
+            != 5
         || inode == 0 || perms[0] != 'r' || perms[3] != 'p')
       continue;
-    if (madvise ((void *) from, to - from,
-                 perms[1] == 'w' ? MADV_POPULATE_WRITE : MADV_POPULATE_READ)
-        == 0)
+    advice = perms[1] == 'w' ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+    if (advice == MADV_POPULATE_READ && never_used (line, offset))
+      continue;
+    if (madvise ((void *) from, to - from, advice) == 0)
       bytes += to - from;
   }
   if (f)
