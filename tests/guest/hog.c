@@ -186,30 +186,33 @@ one_round (struct area *a, unsigned round)
     }
 }
 
-static void
-fill (struct area *a, unsigned process, size_t mib)
-{
-  uint64_t i;
+static int filled = -1; /* where to say that all is filled, and stay */
 
-  a->process = process;
-  a->pages = mib << 20 >> 12;
-  a->memory = mmap (NULL, a->pages * PAGE, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  a->version = calloc (a->pages, 1);
-  if (a->memory == MAP_FAILED || !a->version)
-    die ("memory");
-  for (i = 0; i < a->pages; i++)
-    put (a, i);
+static void
+stay (void)
+{
+  if (write (filled, "", 1) != 1)
+    die ("pipe");
+  for (;;)
+    pause ();
 }
 
 static void
 one_process (unsigned process, size_t mib, unsigned rounds)
 {
-  struct area a;
+  struct area a = { .process = process, .pages = mib << 20 >> 12 };
   unsigned r;
   uint64_t i;
 
-  fill (&a, process, mib);
+  a.memory = mmap (NULL, a.pages * PAGE, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  a.version = calloc (a.pages, 1);
+  if (a.memory == MAP_FAILED || !a.version)
+    die ("memory");
+  for (i = 0; i < a.pages; i++)
+    put (&a, i);
+  if (filled != -1)
+    stay ();
   for (r = 0; r < rounds; r++)
     one_round (&a, r);
   for (i = 0; i < a.pages; i++)
@@ -243,18 +246,6 @@ run (unsigned processes, size_t mib, unsigned rounds)
   return died || atomic_load (&shared->bad) ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static void
-fill_and_stay (unsigned process, size_t mib, int ready)
-{
-  struct area a;
-
-  fill (&a, process, mib);
-  if (write (ready, "", 1) != 1)
-    die ("pipe");
-  for (;;)
-    pause ();
-}
-
 static int
 fill_and_run (unsigned processes, size_t mib, const char *command)
 {
@@ -265,13 +256,14 @@ fill_and_run (unsigned processes, size_t mib, const char *command)
 
   if (processes > 64 || pipe (ready) == -1)
     die ("pipe");
+  filled = ready[1];
   for (p = 0; p < processes; p++)
     switch (pids[p] = fork ()) {
     case -1:
       die ("fork");
       break;
     case 0:
-      fill_and_stay (p, mib, ready[1]);
+      one_process (p, mib, 0);
     }
   close (ready[1]);
   while (n < processes && read (ready[0], &c, 1) == 1)
