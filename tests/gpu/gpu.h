@@ -159,7 +159,8 @@ on_all_cores (unsigned n, tz_part_fn *fn, void *opaque)
 {
   if (!helpers && tz_helpers_start (&helpers, cores () - 1) != 0)
     give_up (EXIT_FAILURE, "cannot start %u threads", cores () - 1);
-  tz_helpers_run (helpers, n, tz_part_pages (n, cores () - 1), fn, opaque);
+  tz_helpers_run (helpers, n, tz_part_pages (n, cores () - 1), 0, fn,
+                  opaque);
 }
 
 static inline void *
