@@ -352,8 +352,7 @@ KERNEL (tz_lz4_compress) KERNEL_ARGS
   else if (member () == 4)
     sts128 (slot, zeroes);
   copies_done ();
-  together ();
-  refer (slot);
+  refer (slot); /* the lanes meet when the table is clear */
   u.word = u.anchor = u.start = u.literals = 0;
   u.limit = number < n ? TZ_PAGE / 2 : 0;
   u.op = u.to = slot + ZIP_TABLE;

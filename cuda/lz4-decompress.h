@@ -144,7 +144,6 @@ KERNEL (tz_lz4_decompress) KERNEL_ARGS
   together ();
   if (flags & TZ_GPU_CHECK)
     same = checksum (true, start, job.len, job.page << 4 | TZ_LZ4) == job.sum;
-  together ();
   u.op = u.from = u.page;
   u.ip = start;
   u.end = start + job.len;
