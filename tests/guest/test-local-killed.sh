@@ -18,4 +18,4 @@ swap_off
 CASE
 tr -d '\r' <"$log" | grep -aE '^(outage|trueno-zram): '
 passed
-outages_within $((timeout + 2))
+outages_within $timeout

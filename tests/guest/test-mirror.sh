@@ -30,13 +30,13 @@ MDADM_NO_UDEV=1 mdadm --build /dev/md0 --assume-clean --level=1 \
   --raid-devices=2 /dev/nbd0 /dev/nbd1
 /usr/sbin/mkswap /dev/md0
 /usr/sbin/swapon -d -p 150 /dev/md0
-hog -p /pages -n 4 -r 0 80
-swapped_out 30000
+hog -p /pages -n 4 -r 0 64
+swapped_out 25000
 note \$(grep -A 1 md0 /proc/mdstat)
 grep -q '\[U_\]' /proc/mdstat
 /usr/sbin/swapoff /dev/md0
 CASE
-(wait_for_progress 60000; kill -9 "${servers[1]}") &
+(wait_for_progress 45000; kill -9 "${servers[1]}") &
 await
 report
 passed
