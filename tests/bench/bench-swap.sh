@@ -57,7 +57,7 @@ END
     ;;
   memory) cat <<'END' # as safe as it can be made: nbdkit's --swap takes 200 MB
 server ram -U /run/ram.sock memory $swap allocator=zstd
-chrt -r -p 1 $(cat /run/ram.pid)
+/chrt -r -p 1 $(cat /run/ram.pid)
 echo -1000 >/proc/$(cat /run/ram.pid)/oom_score_adj
 uri=nbd+unix:///?socket=/run/ram.sock
 END
@@ -118,8 +118,8 @@ run_kind ()
 {
   cp "$cache/pages" "$cache/all.pages"
   if [ "$1" = remote ]; then start_server; fi
-  start_guest $([ "$1" != remote ] || echo -n) -c $cpu "$cache/all.pages" \
-    < <(setup "$1"; measure "$1")
+  start_guest $([ "$1" != remote ] || printf %s -n) -c $cpu \
+    "$cache/all.pages" "$(command -v chrt)" < <(setup "$1"; measure "$1")
   await
   if [ "$1" = remote ]; then
     [ "$verdict" != passed ] || awk '{ print "remote server-cpu",
