@@ -198,7 +198,7 @@ start_guest ()
     -m "$memory" -display none -no-reboot -nic "$nic" -serial mon:stdio \
     -kernel "$(echo "$cache"/kernel/boot/vmlinuz-*)" -initrd "$cache/image" \
     -append "console=ttyS0 panic=-1 quiet loglevel=5 sysrq_always_enabled=1 \
-rootfstype=$root ${kernel_arguments-}" \
+rootfstype=$root no_timer_check ${kernel_arguments-}" \
     <&3 >"$log" 2>&1 &
   qemu=$!
 }
