@@ -77,7 +77,7 @@ gpu_open (void)
   cuda_context context;
   cuda_module module;
   char why[256];
-  int device;
+  int device, r;
   unsigned i;
 
   if (cuda_load (&gpu.cu, why, sizeof why) != 0)
@@ -85,7 +85,10 @@ gpu_open (void)
   GPU (DeviceGet, &device, 0);
   GPU (DevicePrimaryCtxRetain, &context, device);
   GPU (CtxSetCurrent, context);
-  GPU (ModuleLoadData, &module, tz_gpu_fatbin);
+  r = gpu.cu.ModuleLoadData (&module, tz_gpu_fatbin);
+  if (r != 0 && tz_gpu_fatbin[0] == 0)
+    give_up (77, "this was built without nvcc: there are no kernels in it");
+  gpu_check (r, "ModuleLoadData", __LINE__);
   for (i = 0; i < TZ_GPU_KERNELS; i++) {
     GPU (ModuleGetFunction, &gpu.kernel[i], module, shapes[i].name);
     GPU (FuncSetAttribute, gpu.kernel[i], CUDA_CARVEOUT, 100);
