@@ -92,7 +92,8 @@ read_flags (struct nbd_handle *h)
   return flags;
 }
 
-/* The handshake, with a server that may never answer: NULL, or what is wrong. */
+/* The handshake, with a server that may never answer.  NULL, or what is wrong.
+ */
 static const char *
 await_ready (struct nbd_handle *h)
 {
