@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Uses more memory than there is, and knows what must be in each page of it.
- *   hog [-n PROCESSES] [-r ROUNDS] [-p FILE.pages | -c] [-t] MIB
+ *   hog [-n PROCESSES] [-r ROUNDS] [-p FILE.pages | -c] [-d DEVICE] [-t] MIB
  * Each process fills MIB and works on it for some rounds, in a manner of its
  * own; at the end all of it is read once more.  With -p the pages are those of
  * the file, stamped with where they are; without, they are made up, and with -c
- * compress to next to nothing.
+ * compress to next to nothing.  With -d the memory is a part of that device.
  * With -t it says how long it takes to touch a page that was swapped out.
  *   hog -x COMMAND [-n PROCESSES] [-p FILE.pages] MIB
  * Only fills, and runs the command while all is filled.
@@ -41,7 +41,8 @@ struct shared {
 static struct shared *shared;
 static const uint64_t *file; /* pages to use, or NULL */
 static size_t file_pages;
-static size_t random_words = 150; /* as dense as what processes usually hold */
+static bool compressible;
+static const char *disk; /* to use as memory, or NULL */
 
 static void
 die (const char *what)
@@ -73,7 +74,8 @@ static void
 make_page (uint64_t *page, uint64_t p, uint64_t i, uint64_t v)
 {
   const uint64_t stamp = p << 48 | v << 40 | i;
-  size_t random = i % 32 == 31 ? WORDS : random_words, w;
+  /* As dense as the memory of processes usually is, or not at all. */
+  size_t random = compressible ? 0 : i % 32 == 31 ? WORDS : 150, w;
 
   if (file)
     memcpy (page, file + (i * 13 + p * 7 + v) % file_pages * WORDS, PAGE);
@@ -82,7 +84,9 @@ make_page (uint64_t *page, uint64_t p, uint64_t i, uint64_t v)
       page[w] = stamp << 32 | (stamp & UINT32_MAX);
   else
     for (w = 0; w < WORDS; w++)
-      page[w] = w < random ? mix (stamp + (w << 56)) : i + w / 16;
+      page[w] = w < random   ? mix (stamp + (w << 56))
+                : compressible ? i
+                               : i + w / 16;
   if (i % 32 != 7 || file) {
     page[0] = stamp;
     page[WORDS - 1] = mix (stamp);
@@ -201,11 +205,16 @@ static void
 one_process (unsigned process, size_t mib, unsigned rounds)
 {
   struct area a = { .process = process, .pages = mib << 20 >> 12 };
+  int fd = disk ? open (disk, O_RDWR) : -1;
   unsigned r;
   uint64_t i;
 
+  if (disk && fd == -1)
+    die (disk);
   a.memory = mmap (NULL, a.pages * PAGE, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                   disk ? MAP_SHARED
+                        : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   fd, disk ? process * a.pages * PAGE : 0);
   a.version = calloc (a.pages, 1);
   if (a.memory == MAP_FAILED || !a.version)
     die ("memory");
@@ -407,14 +416,15 @@ main (int argc, char *argv[])
   int c;
 
   open_shared ();
-  while ((c = getopt (argc, argv, "n:r:p:cwtx:")) != -1)
+  while ((c = getopt (argc, argv, "n:r:p:cd:wtx:")) != -1)
     switch (c) {
     case 'n': processes = atoi (optarg); break;
     case 'r': rounds = atoi (optarg); break;
     case 'p': open_file (optarg); break;
     case 't': time_faults (); break;
     case 'x': command = optarg; break;
-    case 'c': random_words = 2; break;
+    case 'c': compressible = true; break;
+    case 'd': disk = optarg; break;
     case 'w': watching = true; break;
     default: return EXIT_FAILURE;
     }
