@@ -103,7 +103,11 @@ await_ready (struct nbd_handle *h)
     if (time (NULL) > end)
       return "the server does not answer";
     if (nbd_poll (h, 1000) == -1)
-      break;
+      /* libnbd takes it for a mistake of ours if a server hangs up before its
+       * own connecting is over.
+       */
+      return nbd_get_errno () == EINVAL ? "server disconnected at once"
+                                        : libnbd_error ();
   }
   return nbd_aio_is_ready (h) ? NULL : libnbd_error ();
 }

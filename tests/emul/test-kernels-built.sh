@@ -3,7 +3,7 @@
 # What the assembler said of the kernels: no registers spilled, and few enough
 # for as many warps as shared memory has room for.
 set -e
-cd "$top_builddir"
+cd "${top_builddir:?}"
 if [ ! -f cuda/kernels.log ]; then
   echo "built without nvcc"
   exit 77
