@@ -7,7 +7,7 @@ source "$(dirname "$0")/functions.sh"
 timeout=5
 shm=$(mktemp -d /dev/shm/trueno-zram-XXXXXX) || skip "this needs /dev/shm"
 server=
-trap 'kill $server $qemu 2>/dev/null; rm -rf "$shm"' EXIT
+trap 'kill $server $qemu 2>/dev/null || true; rm -rf "$shm"' EXIT
 port=$((20000 + RANDOM % 10000))
 
 start_server ()
