@@ -8,7 +8,7 @@ fetch mdadm mdadm
 trouble=${trouble#I/O error|} # of that one there must be some
 tmp=$(mktemp -d)
 servers=()
-trap 'kill "${servers[@]}" $qemu 2>/dev/null; rm -rf "$tmp"' EXIT
+trap 'kill "${servers[@]}" $qemu 2>/dev/null || true; rm -rf "$tmp"' EXIT
 port=$((20000 + RANDOM % 10000))
 
 for i in 0 1; do
