@@ -33,7 +33,9 @@ for kill in 1 2 3; do
     -c "import sys; sys.argv = ['', '$tmp/done', '$kill']" \
     -c "$(cat "$tmp/writer.py")" 2>/dev/null &
   writer=$!
-  sleep 0.5
+  for ((i = 0; i < 2000 && $(wc -l <"$tmp/done") < 400 * kill; i++)); do
+    sleep 0.01
+  done
   kill -9 $pid
   wait $pid 2>/dev/null || true
   wait $writer 2>/dev/null || true
