@@ -48,7 +48,7 @@ run (void *opaque)
 {
   struct tz_store *s = opaque;
   struct upkeep *u = &s->upkeep;
-  bool starved, settled = false;
+  bool starved, stuck, settled = false;
 
   /* Whoever serves must not wait for its own device; this one may, and would
    * else wait for memory without helping to get any.
@@ -60,12 +60,12 @@ run (void *opaque)
     atomic_store (&u->wanted, false);
     pthread_mutex_unlock (&u->lock);
     starved = tz_pool_refill (&s->pool, UINT_MAX) < 0;
-    if (settled)
-      tz_pool_shrink (&s->pool, SHRINK_BATCH);
+    /* What the system does not take back now, it may when there is more. */
+    stuck = settled && tz_pool_shrink (&s->pool, SHRINK_BATCH) == 0;
     pthread_mutex_lock (&u->lock);
     if (u->stop || atomic_load (&u->wanted))
       continue;
-    if (too_long (&s->pool) || starved) {
+    if ((too_long (&s->pool) && !stuck) || starved) {
       if (!settled || starved) {
         atomic_store (&u->settling, true);
         settled = wait_ms (u, SETTLE_MS) || settled;

@@ -31,6 +31,10 @@
 
 static _Atomic bool no_memory;
 
+/* … or one that does not take memory back, as from huge pages. */
+static _Atomic bool no_release;
+static atomic_ulong refused_releases;
+
 int
 madvise (void *p, size_t len, int advice)
 {
@@ -40,6 +44,11 @@ madvise (void *p, size_t len, int advice)
     real = (int (*) (void *, size_t, int)) dlsym (RTLD_NEXT, "madvise");
   if (no_memory && advice == 23 /* MADV_POPULATE_WRITE */) {
     errno = ENOMEM;
+    return -1;
+  }
+  if (no_release && (advice == MADV_DONTNEED || advice == 24 /* …_LOCKED */)) {
+    atomic_fetch_add (&refused_releases, 1);
+    errno = EINVAL;
     return -1;
   }
   return real (p, len, advice);
@@ -373,6 +382,36 @@ settle (struct tz_store *s)
   CHECK (!"upkeep did not bring the reserve to its length");
 }
 
+/* What cannot be given back is kept, and upkeep does not try on and on. */
+static void
+test_no_release (void)
+{
+  struct tz_store *s = store_with (64 * MiB, 0, TZ_RAW, -1);
+  const uint64_t pages = 2000;
+  unsigned long tried;
+  uint64_t page;
+
+  CHECK (tz_start (s) == 0);
+  for (page = 0; page < pages; page++)
+    write_numbered (s, page, page);
+  no_release = true;
+  CHECK (tz_zero (s, pages * TZ_PAGE, 0) == 0);
+  usleep (500000); /* several times what upkeep waits before it tries */
+  tried = atomic_load (&refused_releases);
+  CHECK (tried > 0);
+  usleep (500000);
+  CHECK (atomic_load (&refused_releases) - tried <= 20);
+  CHECK (stats (s).reserve_bytes >= pages * TZ_PAGE);
+
+  for (page = 0; page < pages; page++)
+    write_numbered (s, page, page + 1);
+  CHECK (holds_numbered (s, 0, 1) && holds_numbered (s, pages - 1, pages));
+  no_release = false;
+  CHECK (tz_zero (s, pages * TZ_PAGE, 0) == 0);
+  settle (s);
+  tz_close (s);
+}
+
 #define PAGES 48000
 
 /* Pages of real processes; each is used often, with some bytes changed. */
@@ -655,6 +694,7 @@ main (void)
   test_no_memory ();
   test_prefault ();
   test_reserve ();
+  test_no_release ();
   if (COUNTING) {
     read_samples ();
     test_memory (TZ_LD64);
