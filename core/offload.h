@@ -70,11 +70,10 @@ struct tz_engine_params {
 
 /* All functions return 0 or a negative errno unless said otherwise.  open,
  * alloc, pin and close are called by one thread, submit and poll by one other
- * thread between them; none is called by two at once.
+ * thread between them; none of these is called by two at once.
  */
 struct tz_engine_ops {
-  uint32_t abi;     /* TZ_ENGINE_ABI, else nothing below is looked at */
-  const char *name; /* "cuda" */
+  uint32_t abi; /* TZ_ENGINE_ABI, else nothing below is looked at */
 
   /* Whether what it needs is installed, without touching the device: this may
    * be called before a fork.  On failure why says what is missing and what to
@@ -89,7 +88,7 @@ struct tz_engine_ops {
   int (*open) (const struct tz_engine_params *params, struct tz_engine **e,
                char *why, size_t why_size);
 
-  /* What runs, for people: "NVIDIA H200, driver 13.0".  Valid until close. */
+  /* What runs, for people: the device and its driver.  Valid until close. */
   const char *(*describe) (struct tz_engine *e);
 
   /* A bit for each enum tz_codec that it has. */
@@ -136,7 +135,9 @@ struct tz_offload_params {
                          * batches beside the requests; not with TZ_RAW */
   unsigned min_pages;   /* for tests: what calibration is to find; 0: measure */
   void (*lost) (void *opaque, int err); /* told once, in a thread of the
-                         * core's, when the engine is given up; may be NULL */
+                         * core's and with its lock held, so that it must call
+                         * nothing here, when the engine is given up; may be
+                         * NULL */
   void *opaque;
 };
 

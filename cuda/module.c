@@ -26,6 +26,7 @@
 #define RANGES  4
 #define TRIAL   256 /* pages that the device is tried with */
 #define ROUNDS  5
+#define RUN     64  /* pages side by side from which on copies pay */
 #define ENOUGH  UINT64_C (50000000)    /* ns of rounds */
 #define PATIENT UINT64_C (20000000000) /* ns; a kernel may be compiled first */
 #define DYING   UINT64_C (2000000000)  /* ns; for the last batches to end */
@@ -147,8 +148,10 @@ load_kernels (struct tz_engine *e, struct why *why)
       r = e->cu.FuncSetAttribute (e->kernel[i], CUDA_CARVEOUT, 100);
   }
   if (r != 0)
-    return refuse (why, -ENODEV, "the kernels do not load (%s)",
-                   cuda_error (&e->cu, r));
+    return refuse (why, -ENODEV,
+                   "%s: the kernels do not load (%s): update NVIDIA's driver, "
+                   "or build with the CUDA it is for",
+                   e->description, cuda_error (&e->cu, r));
   return 0;
 }
 
@@ -248,16 +251,32 @@ kernel_for (const struct tz_batch *b)
   return b->codec == TZ_LD64 ? TZ_GPU_LD64_COMPRESS : TZ_GPU_LZ4_COMPRESS;
 }
 
-/* Blobs are short and lie far apart: only pages are worth copying. */
+static bool
+side_by_side (const struct tz_job *a, const struct tz_job *b)
+{
+  return b->dst == a->dst + TZ_PAGE;
+}
+
+/* Whether what comes out is to be copied.  Blobs are short and lie far apart;
+ * so do the pages of a batch that was sorted, and a copy costs the processor
+ * far more than a page is worth.
+ */
 static bool
 copies (const struct tz_engine *e, const struct tz_batch *b)
 {
-  return e->copy_out && b->op == TZ_DECODE;
+  unsigned i, runs = 1;
+
+  if (!e->copy_out || b->op != TZ_DECODE)
+    return false;
+  for (i = 1; i < b->n; i++)
+    runs += !side_by_side (&b->jobs[i - 1], &b->jobs[i]);
+  return runs <= (b->n + RUN - 1) / RUN;
 }
 
 /* False: a job's memory is none that the device sees. */
 static bool
-translate (struct tz_engine *e, struct lane *l, const struct tz_batch *b)
+translate (struct tz_engine *e, struct lane *l, const struct tz_batch *b,
+           bool copy)
 {
   struct tz_gpu_job *g = l->jobs;
   const struct tz_job *j;
@@ -266,8 +285,8 @@ translate (struct tz_engine *e, struct lane *l, const struct tz_batch *b)
   for (i = 0; i < b->n; i++, g++) {
     j = &b->jobs[i];
     g->src = device_address (e, j->src);
-    g->dst = copies (e, b) ? l->out + (size_t) i * TZ_PAGE
-                           : device_address (e, j->dst);
+    g->dst = copy ? l->out + (size_t) i * TZ_PAGE
+                  : device_address (e, j->dst);
     g->len = j->len;
     g->sum = j->sum;
     g->page = j->page;
@@ -286,10 +305,10 @@ queue_copies (struct tz_engine *e, struct lane *l, const struct tz_batch *b)
 
   for (i = 0; i < b->n && r == 0; i += n) {
     for (n = 1; i + n < b->n; n++)
-      if (b->jobs[i + n].dst != b->jobs[i].dst + (size_t) n * TZ_PAGE)
+      if (!side_by_side (&b->jobs[i + n - 1], &b->jobs[i + n]))
         break;
     r = e->cu.MemcpyDtoHAsync (b->jobs[i].dst, l->out + (size_t) i * TZ_PAGE,
-                        (size_t) n * TZ_PAGE, l->stream);
+                               (size_t) n * TZ_PAGE, l->stream);
   }
   return r;
 }
@@ -302,12 +321,13 @@ engine_submit (struct tz_engine *e, unsigned lane, const struct tz_batch *b)
   struct lane *l = &e->lane[lane];
   uint32_t n = b->n, flags = b->checksum ? TZ_GPU_CHECK : 0;
   unsigned blocks = (n + shape->pages - 1) / shape->pages;
+  bool copy = copies (e, b);
   cuda_address extra = 0;
   void *params[]
       = { &l->jobs_device, &l->result_device, &n, &flags, &extra };
   int r;
 
-  if (!translate (e, l, b))
+  if (!translate (e, l, b, copy))
     return -EFAULT;
   r = e->cu.CtxSetCurrent (e->context);
   if (r == 0)
@@ -316,7 +336,7 @@ engine_submit (struct tz_engine *e, unsigned lane, const struct tz_batch *b)
   if (r != 0)
     return error_of (e, r);
   l->batch = b;
-  if (copies (e, b))
+  if (copy)
     r = queue_copies (e, l, b);
   if (r == 0)
     r = e->cu.EventRecord (l->done, l->stream);
@@ -372,7 +392,9 @@ make_page (uint8_t *page, uint64_t seed)
   }
 }
 
-/* Run a batch to its end: ns, or 0 if that failed. */
+/* Run a batch to its end: ns, or 0 if that failed.  A device that does not come
+ * to it is lost: the batch may go on after it was forgotten.
+ */
 static uint64_t
 run (struct tz_engine *e, const struct tz_batch *b)
 {
@@ -384,6 +406,8 @@ run (struct tz_engine *e, const struct tz_batch *b)
   do
     r = engine_poll (e, 0);
   while (r == 0 && now_ns () - since < PATIENT);
+  if (r == 0)
+    e->lost = true;
   return r == 1 ? now_ns () - since : 0;
 }
 
@@ -587,7 +611,6 @@ engine_codecs (struct tz_engine *e, enum tz_engine_op op)
 EXPORT const struct tz_engine_ops tz_engine_ops;
 const struct tz_engine_ops tz_engine_ops = {
   .abi = TZ_ENGINE_ABI,
-  .name = "cuda",
   .probe = engine_probe,
   .open = engine_open,
   .describe = engine_describe,

@@ -4,7 +4,9 @@
  *
  * A device address is the host's plus DISTANCE, so that one taken for the other
  * faults; what kernels and copies are given must lie in memory that was
- * allocated or registered, or the program ends with a message.
+ * allocated or registered, and whoever calls have made the context this
+ * thread's, in the process that called cuInit: or the program ends with a
+ * message.
  *
  * The file that FAKE_CUDA names, where there is one, holds a fault in each
  * line, read anew at each call:
@@ -54,6 +56,8 @@ static struct op {
 } op[OPS];
 static unsigned first, last; /* of those queued, modulo OPS */
 static bool hanging;
+static pid_t started; /* the process that called cuInit */
+static __thread const void *current; /* context */
 
 struct cuda_event {
   uint64_t recorded, done;
@@ -100,6 +104,16 @@ fault (const char *name)
     if (code_ >= 0)                                                           \
       return code_;                                                           \
   } while (0)
+
+/* What a call must find that works on the device. */
+static void
+check_context (void)
+{
+  if (started != getpid ())
+    die ("a call before cuInit, or after a fork");
+  if (current != &lock)
+    die ("a call in a thread without a context");
+}
 
 /* ---- Memory ---- */
 
@@ -254,26 +268,43 @@ drain (void)
 
 /* ---- The interface ---- */
 
+#define CALL(name, ...)                                                       \
+  EXPORT int name (__VA_ARGS__);                                              \
+  int name (__VA_ARGS__)
+
 /* A function that does nothing that matters here. */
 #define NOTHING(name, ...)                                                    \
-  EXPORT int name (__VA_ARGS__);                                              \
-  int name (__VA_ARGS__)                                                      \
+  CALL (name, __VA_ARGS__)                                                    \
   {                                                                           \
+    check_context ();                                                         \
     MAY_FAIL (#name);                                                         \
     return 0;                                                                 \
   }
 #define UNUSED __attribute__ ((unused))
 
-NOTHING (cuInit, unsigned flags UNUSED)
-NOTHING (cuDevicePrimaryCtxRelease_v2, int d UNUSED)
-NOTHING (cuCtxSetCurrent, void *context UNUSED)
 NOTHING (cuModuleUnload, void *module UNUSED)
 NOTHING (cuFuncSetAttribute, void *f UNUSED, int a UNUSED, int v UNUSED)
 NOTHING (cuStreamDestroy_v2, void *stream UNUSED)
 
-#define CALL(name, ...)                                                       \
-  EXPORT int name (__VA_ARGS__);                                              \
-  int name (__VA_ARGS__)
+CALL (cuInit, unsigned flags UNUSED)
+{
+  MAY_FAIL ("cuInit");
+  started = getpid ();
+  return 0;
+}
+
+CALL (cuCtxSetCurrent, void *context)
+{
+  MAY_FAIL ("cuCtxSetCurrent");
+  current = context;
+  return 0;
+}
+
+CALL (cuDevicePrimaryCtxRelease_v2, int d UNUSED)
+{
+  MAY_FAIL ("cuDevicePrimaryCtxRelease");
+  return 0;
+}
 
 CALL (cuDriverGetVersion, int *version)
 {
@@ -326,6 +357,7 @@ CALL (cuDevicePrimaryCtxRetain, void **context, int d UNUSED)
 
 CALL (cuModuleLoadData, void **module, const void *image)
 {
+  check_context ();
   MAY_FAIL ("cuModuleLoadData");
   *module = (void *) image;
   return 0;
@@ -335,6 +367,7 @@ CALL (cuModuleGetFunction, void **f, void *module UNUSED, const char *name)
 {
   int i;
 
+  check_context ();
   MAY_FAIL ("cuModuleGetFunction");
   for (i = 0; i < TZ_GPU_KERNELS; i++)
     if (strcmp (shapes[i].name, name) == 0) {
@@ -346,6 +379,7 @@ CALL (cuModuleGetFunction, void **f, void *module UNUSED, const char *name)
 
 CALL (cuMemHostAlloc, void **p, size_t len, unsigned flags UNUSED)
 {
+  check_context ();
   MAY_FAIL ("cuMemHostAlloc");
   *p = mmap (NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
              -1, 0);
@@ -358,11 +392,13 @@ CALL (cuMemHostAlloc, void **p, size_t len, unsigned flags UNUSED)
 
 CALL (cuMemFreeHost, void *p)
 {
+  check_context ();
   return remove_range (p) ? 0 : CUDA_INVALID_VALUE;
 }
 
 CALL (cuMemHostRegister_v2, void *p, size_t len, unsigned flags UNUSED)
 {
+  check_context ();
   MAY_FAIL ("cuMemHostRegister");
   add_range (p, len);
   return 0;
@@ -370,11 +406,13 @@ CALL (cuMemHostRegister_v2, void *p, size_t len, unsigned flags UNUSED)
 
 CALL (cuMemHostUnregister, void *p)
 {
+  check_context ();
   return remove_range (p) ? 0 : CUDA_INVALID_VALUE;
 }
 
 CALL (cuMemHostGetDevicePointer_v2, uint64_t *d, void *p, unsigned f UNUSED)
 {
+  check_context ();
   MAY_FAIL ("cuMemHostGetDevicePointer");
   *d = (uintptr_t) p + DISTANCE;
   host (*d, 1);
@@ -385,6 +423,7 @@ CALL (cuMemAlloc_v2, uint64_t *d, size_t len)
 {
   void *p;
 
+  check_context ();
   MAY_FAIL ("cuMemAlloc");
   if (cuMemHostAlloc (&p, len, 0))
     return CUDA_OUT_OF_MEMORY;
@@ -394,6 +433,7 @@ CALL (cuMemAlloc_v2, uint64_t *d, size_t len)
 
 CALL (cuMemFree_v2, uint64_t d)
 {
+  check_context ();
   return remove_range (host (d, 1)) ? 0 : CUDA_INVALID_VALUE;
 }
 
@@ -403,6 +443,7 @@ CALL (cuMemcpyDtoHAsync_v2, void *to, uint64_t from, size_t len,
   struct op o = { .type = COPY, .to = to, .from = host (from, len),
                   .len = len };
 
+  check_context ();
   MAY_FAIL ("cuMemcpyDtoHAsync");
   return queue (&o);
 }
@@ -413,6 +454,7 @@ CALL (cuMemcpyHtoDAsync_v2, uint64_t to, const void *from, size_t len,
   struct op o = { .type = COPY, .to = host (to, len), .from = from,
                   .len = len };
 
+  check_context ();
   MAY_FAIL ("cuMemcpyHtoDAsync");
   return queue (&o);
 }
@@ -423,6 +465,7 @@ CALL (cuMemcpyDtoDAsync_v2, uint64_t to, uint64_t from, size_t len,
   struct op o = { .type = COPY, .to = host (to, len),
                   .from = host (from, len), .len = len };
 
+  check_context ();
   MAY_FAIL ("cuMemcpyDtoDAsync");
   return queue (&o);
 }
@@ -433,24 +476,28 @@ CALL (cuMemsetD8Async, uint64_t to, unsigned char value, size_t len,
   struct op o = { .type = FILL, .to = host (to, len), .value = value,
                   .len = len };
 
+  check_context ();
   MAY_FAIL ("cuMemsetD8Async");
   return queue (&o);
 }
 
 CALL (cuCtxSynchronize, void)
 {
+  check_context ();
   MAY_FAIL ("cuCtxSynchronize");
   return drain ();
 }
 
 CALL (cuStreamSynchronize, void *stream UNUSED)
 {
+  check_context ();
   MAY_FAIL ("cuStreamSynchronize");
   return drain ();
 }
 
 CALL (cuStreamCreate, void **stream, unsigned flags UNUSED)
 {
+  check_context ();
   MAY_FAIL ("cuStreamCreate");
   *stream = &work;
   return 0;
@@ -458,6 +505,7 @@ CALL (cuStreamCreate, void **stream, unsigned flags UNUSED)
 
 CALL (cuEventCreate, struct cuda_event **event, unsigned flags UNUSED)
 {
+  check_context ();
   MAY_FAIL ("cuEventCreate");
   *event = calloc (1, sizeof **event);
   return *event ? 0 : CUDA_OUT_OF_MEMORY;
@@ -465,6 +513,7 @@ CALL (cuEventCreate, struct cuda_event **event, unsigned flags UNUSED)
 
 CALL (cuEventDestroy_v2, struct cuda_event *event)
 {
+  check_context ();
   free (event);
   return 0;
 }
@@ -473,6 +522,7 @@ CALL (cuEventRecord, struct cuda_event *event, void *stream UNUSED)
 {
   struct op o = { .type = EVENT, .event = event };
 
+  check_context ();
   MAY_FAIL ("cuEventRecord");
   pthread_mutex_lock (&lock);
   o.ticket = ++event->recorded;
@@ -484,6 +534,7 @@ CALL (cuEventQuery, struct cuda_event *event)
 {
   bool done;
 
+  check_context ();
   MAY_FAIL ("cuEventQuery");
   pthread_mutex_lock (&lock);
   done = event->done == event->recorded;
@@ -493,6 +544,7 @@ CALL (cuEventQuery, struct cuda_event *event)
 
 CALL (cuEventSynchronize, struct cuda_event *event UNUSED)
 {
+  check_context ();
   MAY_FAIL ("cuEventSynchronize");
   return drain ();
 }
@@ -500,6 +552,7 @@ CALL (cuEventSynchronize, struct cuda_event *event UNUSED)
 CALL (cuEventElapsedTime, float *ms, struct cuda_event *start,
       struct cuda_event *end)
 {
+  check_context ();
   MAY_FAIL ("cuEventElapsedTime");
   *ms = (float) ((double) (end->at.tv_sec - start->at.tv_sec) * 1e3
                  + (double) (end->at.tv_nsec - start->at.tv_nsec) * 1e-6);
@@ -513,6 +566,7 @@ CALL (cuLaunchKernel, void *f, unsigned gx, unsigned gy, unsigned gz,
   const struct tz_gpu_shape *shape = f;
   struct op o = { .type = KERNEL, .kernel = shape - shapes };
 
+  check_context ();
   MAY_FAIL ("cuLaunchKernel");
   memcpy (&o.jobs, params[0], sizeof o.jobs);
   memcpy (&o.result, params[1], sizeof o.result);

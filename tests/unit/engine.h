@@ -246,7 +246,6 @@ engine_is_lost (void *opaque, int err)
 
 static const struct tz_engine_ops engine_ops = {
   .abi = TZ_ENGINE_ABI,
-  .name = "test",
   .open = engine_open,
   .describe = engine_describe,
   .codecs = engine_codecs,
