@@ -40,6 +40,8 @@ struct superblock {
  * can need, nor than a machine can hold.
  */
 #define MAX_POOL (UINT64_C (1) << 40)
+/* The run of a table word can be in none after these: 64 TiB. */
+#define MAX_CHUNKS ((UINT64_C (1) << WORD_RUN_BITS) / CHUNK_UNITS)
 
 static uint32_t
 superblock_sum (const struct superblock *sb)
@@ -249,10 +251,11 @@ open_region (struct tz_store *s)
   const struct tz_params *params = &s->params;
   uint64_t leaves = DIV_UP (DIV_UP (params->size, TZ_PAGE), LEAF_WORDS);
   uint32_t first = 1 + DIV_UP (leaves * sizeof (uint32_t), TZ_CHUNK);
-  uint32_t end = first + pool_chunks (params);
-  size_t len = (size_t) end * TZ_CHUNK;
+  uint64_t end = first + pool_chunks (params), len = end * TZ_CHUNK;
   int err;
 
+  if (end > MAX_CHUNKS)
+    return -ENOMEM;
   if (params->fd != -1) {
     err = prepare_file (params, first, end);
     if (err)

@@ -273,6 +273,17 @@ test_no_memory (void)
   tz_close (s);
 }
 
+/* More than table words can tell apart is refused, not cut short. */
+static void
+test_too_much (void)
+{
+  struct tz_params p = { .size = INT64_MAX, .codec = TZ_RAW, .fd = -1 };
+  struct tz_store *s;
+
+  for (p.memory = UINT64_C (1) << 46; p.memory; p.memory <<= 1)
+    CHECK (tz_open (&p, &s) == -ENOMEM);
+}
+
 /* ---- All memory at the start ---- */
 
 static void
@@ -692,6 +703,7 @@ main (void)
   }
   test_misplaced ();
   test_no_memory ();
+  test_too_much ();
   test_prefault ();
   test_reserve ();
   test_no_release ();
