@@ -43,6 +43,22 @@ sum (struct tz_store *s, size_t field)
 
 #define SUM(field) sum (s, offsetof (struct stat_cell, field))
 
+/* Bytes of superblock and directory that have memory: all where they were
+ * populated, else what leaves were entered in.
+ */
+static uint64_t
+head_bytes (const struct tz_store *s)
+{
+  uint64_t entries = DIV_UP (s->table.pages, LEAF_WORDS);
+  uint64_t pages = DIV_UP (entries * sizeof *s->table.dir, TZ_PAGE);
+
+  if (s->region.fd != -1 || s->params.prefault)
+    return (uint64_t) s->pool.first * TZ_CHUNK;
+  if (pages > s->pool.leaves)
+    pages = s->pool.leaves;
+  return (1 + pages) * TZ_PAGE;
+}
+
 static void
 pool_stats (struct tz_store *s, struct tz_stats *st)
 {
@@ -58,7 +74,8 @@ pool_stats (struct tz_store *s, struct tz_stats *st)
   pthread_mutex_lock (&p->lock);
   st->pool_bytes = (uint64_t) (p->populated - p->leaves) * TZ_CHUNK;
   st->table_bytes = (uint64_t) p->leaves * TZ_CHUNK;
-  st->fixed_bytes += (uint64_t) p->populated_max * sizeof (struct chunk);
+  st->fixed_bytes += head_bytes (s)
+                     + (uint64_t) p->populated_max * sizeof (struct chunk);
   most = (uint64_t) p->populated_max * TZ_CHUNK;
   pthread_mutex_unlock (&p->lock);
   st->run_bytes = units * UNIT;
@@ -75,9 +92,7 @@ tz_stats (struct tz_store *s, struct tz_stats *st)
   unsigned c;
 
   memset (st, 0, sizeof *st);
-  /* Of the directory, what leaves have touched; the superblock. */
-  st->fixed_bytes = sizeof *s + s->scratch_len + TZ_PAGE
-                    + tz_offload_bytes (s);
+  st->fixed_bytes = sizeof *s + s->scratch_len + tz_offload_bytes (s);
   pool_stats (s, st);
   for (c = TZ_SAME; c < TZ_CODECS; c++) {
     st->pages[c] = SUM (pages[c]);
