@@ -291,9 +291,9 @@ uint64_t tz_put_blob (struct tz_store *s, uint64_t page, unsigned codec,
 /* Account for a word that replaced another, and free what that held. */
 void tz_retire (struct tz_store *s, uint64_t old, uint64_t new);
 
-/* Compressing later (later.c).  Store a page raw for now, if there is room for
- * that: true if it was.  And work on what was put off, when there is no memory:
- * true if that freed some.
+/* Compressing later (later.c).  Store a page raw and put it on the list of pages
+ * to compress, if there is room for both: true if that was done.  And work on
+ * that list, when there is no memory: true if that freed some.
  */
 bool tz_later_write (struct tz_store *s, slot_t *slot, uint64_t page,
                      const uint8_t *buf);

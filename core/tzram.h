@@ -2,10 +2,11 @@
 /* libtzram: a store of compressed 4 KiB pages.
  *
  * This is the only header a user of the core needs.  All functions return 0
- * or a negative errno; none prints, exits, forks or reads the environment.
- * Offsets and lengths are bytes; any offset and length inside the disk is
- * legal.  All functions but tz_open, tz_start and tz_close may be called by
- * any number of threads at once.
+ * or a negative errno; none prints, exits or forks, and of the environment only
+ * TZRAM_DISABLE_CPU_FEATURES is read (cpu.h).  Offsets and lengths are bytes; any
+ * offset and length inside the disk is legal.  All functions but tz_open,
+ * tz_start, tz_attach and tz_close may be called by any number of threads at
+ * once.
  */
 #ifndef TZRAM_H
 #define TZRAM_H
@@ -78,7 +79,7 @@ struct tz_store;
  * will ever need is allocated and touched here, bar the pool.
  * -EINVAL: a parameter out of range.  -ENOMEM: no address space or memory.
  * With attach also -EMEDIUMTYPE: the file holds no store or one of another
- * version; -ESTALE: one made with other parameters (size, checksum);
+ * version; -ESTALE: one made with other parameters (size, memory, checksum);
  * -EUCLEAN: a store whose table does not hold together.
  */
 int tz_open (const struct tz_params *params, struct tz_store **store);
@@ -113,14 +114,16 @@ void tz_close (struct tz_store *store);
 int tz_read (struct tz_store *store, void *buf, uint64_t count,
              uint64_t offset);
 
-/* -ENOSPC: the pool is full: pages before the failing one are written, that
- * one and those after it keep what they held.  -EIO: as tz_read, from the rest
- * of a page that is written in part, or the codec failed.
+/* -ENOSPC: the pool is full, or has nothing ready (reserve): pages before the
+ * failing one are written, that one and those after it keep what they held.
+ * -EIO: as tz_read, from the rest of a page that is written in part, or the
+ * codec failed.
  */
 int tz_write (struct tz_store *store, const void *buf, uint64_t count,
               uint64_t offset);
 
-/* The range reads as zeroes after this and its memory is free again.
+/* The range reads as zeroes after this and its memory, but for the table's, is
+ * free again.
  * Only the partial pages at its ends can fail, as in tz_write.
  */
 int tz_zero (struct tz_store *store, uint64_t count, uint64_t offset);
@@ -149,7 +152,7 @@ struct tz_stats {
   uint64_t mem_limit;        /* bytes; 0: none */
   uint64_t mem_used_max;     /* bytes; the highest mem_used_total */
   uint64_t same_pages;       /* pages stored as one pattern */
-  uint64_t pages_compacted;  /* pages moved by upkeep, ever */
+  uint64_t pages_compacted;  /* 0: pages are never moved */
   uint64_t huge_pages;       /* pages stored raw */
   uint64_t huge_pages_since; /* pages stored raw, ever */
 
