@@ -291,7 +291,7 @@ uint64_t tz_put_blob (struct tz_store *s, uint64_t page, unsigned codec,
 /* Account for a word that replaced another, and free what that held. */
 void tz_retire (struct tz_store *s, uint64_t old, uint64_t new);
 
-/* Compressing later (later.c).  Store a page raw and put it on the list of pages
+/* Compressing later (later.c).  Store a page raw and put it on the list of those
  * to compress, if there is room for both: true if that was done.  And work on
  * that list, when there is no memory: true if that freed some.
  */

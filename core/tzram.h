@@ -3,8 +3,8 @@
  *
  * This is the only header a user of the core needs.  All functions return 0
  * or a negative errno; none prints, exits or forks, and of the environment only
- * TZRAM_DISABLE_CPU_FEATURES is read (cpu.h).  Offsets and lengths are bytes; any
- * offset and length inside the disk is legal.  All functions but tz_open,
+ * TZRAM_DISABLE_CPU_FEATURES is read (cpu.h).  Offsets and lengths are bytes;
+ * any offset and length inside the disk is legal.  All functions but tz_open,
  * tz_start, tz_attach and tz_close may be called by any number of threads at
  * once.
  */
