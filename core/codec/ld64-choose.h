@@ -76,19 +76,6 @@ look_up_more (const struct ld64_scratch *s, const uint8_t *page, unsigned at,
 }
 
 INLINE void
-insert (struct ld64_scratch *s, unsigned at, const uint16_t h[8])
-{
-  s->table[h[0]] = (uint16_t) at;
-  s->table[h[1]] = (uint16_t) (at + 8);
-  s->table[h[2]] = (uint16_t) (at + 16);
-  s->table[h[3]] = (uint16_t) (at + 24);
-  s->table[h[4]] = (uint16_t) (at + 32);
-  s->table[h[5]] = (uint16_t) (at + 40);
-  s->table[h[6]] = (uint16_t) (at + 48);
-  s->table[h[7]] = (uint16_t) (at + 56);
-}
-
-INLINE void
 insert_more (struct ld64_scratch *s, const uint8_t *page, unsigned at)
 {
   uint16_t h[8];
@@ -96,7 +83,7 @@ insert_more (struct ld64_scratch *s, const uint8_t *page, unsigned at)
 
   for (i = 1; i < 8; i++) {
     hash_line (page + at + i, h);
-    insert (s, at + i, h);
+    insert_line (s, at + i, h);
   }
 }
 
@@ -123,7 +110,7 @@ search (struct ld64_scratch *s, const uint8_t *page, int level)
           best = look_up_more (s, page, at, 6, best);
         }
       }
-      insert (s, at - LD64_LINE, s->hash[k - 1]);
+      insert_line (s, at - LD64_LINE, s->hash[k - 1]);
       if (before.score < dense)
         insert_more (s, page, at - LD64_LINE);
     }

@@ -41,6 +41,20 @@ struct ld64_scratch {
   uint16_t more[8][8]; /* hashes at other places */
 };
 
+/* Enter where the hashes of the line at at, or up to seven bytes on, are. */
+static inline __attribute__ ((always_inline)) void
+insert_line (struct ld64_scratch *s, unsigned at, const uint16_t h[8])
+{
+  s->table[h[0]] = (uint16_t) at;
+  s->table[h[1]] = (uint16_t) (at + 8);
+  s->table[h[2]] = (uint16_t) (at + 16);
+  s->table[h[3]] = (uint16_t) (at + 24);
+  s->table[h[4]] = (uint16_t) (at + 32);
+  s->table[h[5]] = (uint16_t) (at + 40);
+  s->table[h[6]] = (uint16_t) (at + 48);
+  s->table[h[7]] = (uint16_t) (at + 56);
+}
+
 struct ld64_body {
   const char *isa;
   unsigned needs; /* enum tz_cpu_feature */

@@ -14,24 +14,7 @@
 #define TARGET    __attribute__ ((target ("avx2,bmi,bmi2,popcnt,lzcnt")))
 #define PRIMITIVE static inline __attribute__ ((always_inline)) TARGET
 
-PRIMITIVE __m128i
-load (const void *p)
-{
-  return _mm_loadu_si128 (p);
-}
-
-PRIMITIVE __m128i
-load_half (const void *p)
-{
-  return _mm_loadl_epi64 (p);
-}
-
-/* Eight bytes at a, then eight at b. */
-PRIMITIVE __m128i
-load_halves (const void *a, const void *b)
-{
-  return _mm_castpd_si128 (_mm_loadh_pd (_mm_castsi128_pd (load_half (a)), b));
-}
+#include "codec/x86/ld64-sse.h"
 
 PRIMITIVE __m256i
 load_long (const void *p)
@@ -96,34 +79,6 @@ hash_part (const uint8_t *a, uint16_t h[8])
 
   w = _mm256_inserti128_si256 (w, load_half (a + 48), 1);
   hash_vectors (load_long (a), w, h);
-}
-
-PRIMITIVE unsigned
-nonzero_parts (uint64_t x)
-{
-  __m128i v
-      = _mm_cmpeq_epi8 (_mm_cvtsi64_si128 ((int64_t) x), _mm_setzero_si128 ());
-
-  return ~(unsigned) _mm_movemask_epi8 (v) & 0xff;
-}
-
-PRIMITIVE uint64_t
-shuffle (const uint8_t *p, uint64_t order)
-{
-  return (uint64_t) _mm_cvtsi128_si64 (
-      _mm_shuffle_epi8 (load_half (p), _mm_cvtsi64_si128 ((int64_t) order)));
-}
-
-PRIMITIVE uint64_t
-compact (const uint8_t *p, unsigned bits)
-{
-  return shuffle (p, tz_ld64_compact[bits]);
-}
-
-PRIMITIVE uint64_t
-expand (const uint8_t *p, unsigned bits)
-{
-  return shuffle (p, tz_ld64_expand[bits]);
 }
 
 PRIMITIVE __m256i

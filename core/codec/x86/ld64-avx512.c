@@ -52,7 +52,7 @@ better (struct best best, uint64_t score, uint64_t ref)
   __asm__ ("cmp %0, %2\n\t"
            "cmovae %2, %0\n\t"
            "cmovae %3, %1"
-           : "+r" (best.score), "+r" (best.ref)
+           : "+&r" (best.score), "+r" (best.ref)
            : "r" (score), "r" (ref)
            : "cc");
   return best;
@@ -145,19 +145,6 @@ look_up_more (struct ld64_scratch *s, const uint8_t *page, __m512i line,
 }
 
 PRIMITIVE void
-insert (struct ld64_scratch *s, unsigned at, const uint16_t h[8])
-{
-  s->table[h[0]] = (uint16_t) at;
-  s->table[h[1]] = (uint16_t) (at + 8);
-  s->table[h[2]] = (uint16_t) (at + 16);
-  s->table[h[3]] = (uint16_t) (at + 24);
-  s->table[h[4]] = (uint16_t) (at + 32);
-  s->table[h[5]] = (uint16_t) (at + 40);
-  s->table[h[6]] = (uint16_t) (at + 48);
-  s->table[h[7]] = (uint16_t) (at + 56);
-}
-
-PRIMITIVE void
 insert_more (struct ld64_scratch *s, const uint8_t *page, unsigned at)
 {
   unsigned i;
@@ -165,7 +152,7 @@ insert_more (struct ld64_scratch *s, const uint8_t *page, unsigned at)
   for (i = 1; i < 8; i++)
     put_hashes (s->more[i - 1], load (page + at + i));
   for (i = 1; i < 8; i++)
-    insert (s, at + i, s->more[i - 1]);
+    insert_line (s, at + i, s->more[i - 1]);
 }
 
 /* The first line: no reference, and score and masks of the others' form. */
@@ -213,7 +200,7 @@ search (struct ld64_scratch *s, const uint8_t *page, int level)
           best = look_up_more (s, page, line, at, 6, best);
         }
       }
-      insert (s, at - LD64_LINE, s->hash[k - 1]);
+      insert_line (s, at - LD64_LINE, s->hash[k - 1]);
       if (before < dense)
         insert_more (s, page, at - LD64_LINE);
     }
