@@ -58,14 +58,15 @@ sum_group (uint32_t v)
   return v + group_xor (v, 4);
 }
 
-/* The four bytes at at, and the eight. */
+/* The four bytes at at, and the eight.  Of the word after them nothing is used,
+ * but it is read.
+ */
 DEVICE uint32_t
 load_any32 (uint32_t at)
 {
   uint32_t w = at & ~3u;
 
-  return funnel (lds32_part (w, at & 3, 4), lds32_part (w + 4, 0, at & 3),
-                 8 * at);
+  return funnel (lds32 (w), lds32 (w + 4), 8 * at);
 }
 
 DEVICE struct pair
@@ -74,8 +75,20 @@ load_any64 (uint32_t at)
   uint32_t w = at & ~3u, middle = lds32 (w + 4);
   struct pair v;
 
-  v.x = funnel (lds32_part (w, at & 3, 4), middle, 8 * at);
-  v.y = funnel (middle, lds32_part (w + 8, 0, at & 3), 8 * at);
+  v.x = funnel (lds32 (w), middle, 8 * at);
+  v.y = funnel (middle, lds32 (w + 8), 8 * at);
+  return v;
+}
+
+/* The eight bytes at at, where the word after them is just being stored. */
+DEVICE struct pair
+load_only64 (uint32_t at)
+{
+  uint32_t w = at & ~3u, middle = lds32 (w + 4);
+  struct pair v;
+
+  v.x = funnel (lds32 (w), middle, 8 * at);
+  v.y = funnel (middle, lds32 ((at + 7) & ~3u), 8 * at);
   return v;
 }
 

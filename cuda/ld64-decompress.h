@@ -245,7 +245,7 @@ decode_lines (uint32_t slot, bool aligned)
       then = next;
       later = literals;
       from = (s.from & 0xffff) + 8 * member ();
-      old = aligned ? lds64 (from) : load_any64 (from);
+      old = aligned ? lds64 (from) : load_only64 (from);
       if (j < 6 || i < 7)
         then = load_step (records, froms, PLACE (j < 6 ? 0 : 1, (j + 2) % 8));
       if (j < 7 || i < 7)

@@ -73,16 +73,6 @@ DEVICE void sts32 (uint32_t at, uint32_t v) { SMEM (uint32_t, at) = v; }
 DEVICE void sts64 (uint32_t at, struct pair v) { SMEM (struct pair, at) = v; }
 DEVICE void sts128 (uint32_t at, struct quad v) { SMEM (struct quad, at) = v; }
 
-/* The word at at, of which only bytes first to end - 1 matter: the others may
- * just be changing.
- */
-DEVICE uint32_t
-lds32_part (uint32_t at, unsigned first, unsigned end)
-{
-  (void) first, (void) end;
-  return lds32 (at);
-}
-
 /* 16 bytes of global memory. */
 DEVICE struct quad ldg128 (uint64_t at) { return *(const struct quad *) at; }
 DEVICE struct pair ldg64 (uint64_t at) { return *(const struct pair *) at; }

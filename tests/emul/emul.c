@@ -312,8 +312,7 @@ touch (enum emul_access access, uint32_t at, int site)
 }
 
 void *
-emul_smem (enum emul_access access, uint32_t at, unsigned size,
-           unsigned first, unsigned end, int site)
+emul_smem (enum emul_access access, uint32_t at, unsigned size, int site)
 {
   const struct fiber *f = &emul->fiber[emul->lane];
   bool own = at >= f->slot && at < f->slot_end && size <= f->slot_end - at;
@@ -327,7 +326,7 @@ emul_smem (enum emul_access access, uint32_t at, unsigned size,
   if (!own && !common)
     fail ("line %d: %u bytes at %u of shared memory are not in slot %u … %u",
           site, size, at, f->slot, f->slot_end);
-  for (i = first; i < end; i++)
+  for (i = 0; i < size; i++)
     touch (access, at - SMEM_START + i, site);
   if (emul->counts)
     see (at, size, site);
@@ -359,7 +358,7 @@ copies_done (void)
   void *to;
 
   for (i = 0; i < f->copies; i++) {
-    to = emul_smem (EMUL_STORE, f->copy[i].to, 16, 0, 16, f->copy[i].site);
+    to = emul_smem (EMUL_STORE, f->copy[i].to, 16, f->copy[i].site);
     memset (to, 0, 16);
     memcpy (to, (const void *) (uintptr_t) f->copy[i].from, f->copy[i].count);
   }

@@ -19,28 +19,25 @@ unsigned block_number (void);
 uint32_t smem_start (void);
 void own_smem (uint32_t slot, uint32_t size, uint32_t common);
 
-/* Shared memory: size bytes at at, of which first to end - 1 matter. */
+/* Shared memory: size bytes at at. */
 enum emul_access { EMUL_LOAD, EMUL_STORE };
 void *emul_smem (enum emul_access access, uint32_t at, unsigned size,
-                 unsigned first, unsigned end, int site);
+                 int site);
 
-#define EMUL_LDS(name, type, at, first, end)                                  \
-  (*(const type *) emul_smem (EMUL_LOAD, at, sizeof (type), first, end,       \
-                              __LINE__))
+#define EMUL_LDS(type, at)                                                    \
+  (*(const type *) emul_smem (EMUL_LOAD, at, sizeof (type), __LINE__))
 #define EMUL_STS(type, at, v)                                                 \
-  ((void) (*(type *) emul_smem (EMUL_STORE, at, sizeof (type), 0,             \
-                                sizeof (type), __LINE__) = (type) (v)))
+  ((void) (*(type *) emul_smem (EMUL_STORE, at, sizeof (type), __LINE__)      \
+           = (type) (v)))
 #define EMUL_STS_STRUCT(type, at, v)                                          \
-  ((void) (*(type *) emul_smem (EMUL_STORE, at, sizeof (type), 0,             \
-                                sizeof (type), __LINE__) = (v)))
+  ((void) (*(type *) emul_smem (EMUL_STORE, at, sizeof (type), __LINE__)      \
+           = (v)))
 
-#define lds8(at)      ((uint32_t) EMUL_LDS (lds8, uint8_t, at, 0, 1))
-#define lds16(at)     ((uint32_t) EMUL_LDS (lds16, uint16_t, at, 0, 2))
-#define lds32(at)     EMUL_LDS (lds32, uint32_t, at, 0, 4)
-#define lds32_part(at, first, end)                                            \
-  EMUL_LDS (lds32_part, uint32_t, at, first, end)
-#define lds64(at)     EMUL_LDS (lds64, struct pair, at, 0, 8)
-#define lds128(at)    EMUL_LDS (lds128, struct quad, at, 0, 16)
+#define lds8(at)      ((uint32_t) EMUL_LDS (uint8_t, at))
+#define lds16(at)     ((uint32_t) EMUL_LDS (uint16_t, at))
+#define lds32(at)     EMUL_LDS (uint32_t, at)
+#define lds64(at)     EMUL_LDS (struct pair, at)
+#define lds128(at)    EMUL_LDS (struct quad, at)
 #define sts8(at, v)   EMUL_STS (uint8_t, at, v)
 #define sts16(at, v)  EMUL_STS (uint16_t, at, v)
 #define sts32(at, v)  EMUL_STS (uint32_t, at, v)
