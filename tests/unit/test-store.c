@@ -137,7 +137,7 @@ test_full (void)
   pages = page;
   st = stats (s);
   CHECK (st.pool_full == 1 && st.failed_writes == 1);
-  CHECK (st.huge_pages == pages);
+  CHECK (st.huge_pages == pages && st.huge_pages_since == pages);
   CHECK (st.pool_bytes + st.table_bytes == st.mem_limit);
 
   /* No page can be overwritten by another like it; what it held stays. */
@@ -156,6 +156,95 @@ test_full (void)
   CHECK (tz_write (s, noise, TZ_PAGE, 4 * TZ_PAGE) == 0);
   write_numbered (s, 5 * 1000, 5);
   CHECK (holds_numbered (s, 5 * 1000, 5));
+  tz_close (s);
+}
+
+/* ---- Where a blob is put ---- */
+
+/* The smallest hole that will do, and never a chunk's last units. */
+static void
+test_fit (void)
+{
+  struct tz_store *s = store_with (MiB, TZ_MEMORY_MIN, TZ_RAW, -1);
+  struct pool *p = &s->pool;
+  int64_t large, small, last, r;
+
+  large = tz_pool_alloc (p, 10);
+  CHECK (tz_pool_alloc (p, 1) == large + 10);
+  small = tz_pool_alloc (p, 5);
+  last = tz_pool_alloc (p, 1);
+  CHECK (small == large + 11 && last == small + 5);
+  tz_pool_free (p, large, 10);
+  tz_pool_free (p, small, 5);
+  CHECK (tz_pool_alloc (p, 5) == small);
+  CHECK (tz_pool_alloc (p, 10) == large);
+  tz_pool_free (p, small, 5);
+  CHECK (tz_pool_alloc (p, 6) == last + 1);
+  while ((r = tz_pool_alloc (p, MAX_RUN)) >= 0)
+    CHECK (r % CHUNK_UNITS + MAX_RUN <= CHUNK_UNITS - CHUNK_TAIL);
+  CHECK (r == -ENOSPC);
+  while ((r = tz_pool_alloc (p, 1)) >= 0)
+    CHECK (r % CHUNK_UNITS < CHUNK_UNITS - CHUNK_TAIL);
+  CHECK (stats (s).run_bytes == 2 * (CHUNK_UNITS - CHUNK_TAIL) * UNIT);
+  tz_close (s);
+}
+
+/* ---- Extents ---- */
+
+struct extents {
+  unsigned n;
+  struct {
+    uint64_t offset, count;
+    enum tz_extent type;
+  } e[8];
+};
+
+static int
+add_extent (void *opaque, uint64_t offset, uint64_t count, enum tz_extent type)
+{
+  struct extents *x = opaque;
+
+  CHECK (x->n < 8);
+  x->e[x->n].offset = offset;
+  x->e[x->n].count = count;
+  x->e[x->n++].type = type;
+  return x->n == 7 ? -ECANCELED : 0;
+}
+
+static void
+test_extents (void)
+{
+  const uint64_t leaf = (uint64_t) LEAF_WORDS * TZ_PAGE, size = 3 * leaf + 100;
+  struct tz_store *s = store_with (size, 0, TZ_LD64, -1);
+  static const uint8_t zeroes[2 * TZ_PAGE];
+  struct extents x = { 0 };
+  slot_t *slot;
+
+  /* data up to the leaf's end and beyond, zeroes, a leaf that is none */
+  write_numbered (s, LEAF_WORDS - 1, 1);
+  write_numbered (s, LEAF_WORDS, 2);
+  CHECK (tz_write (s, zeroes, 2 * TZ_PAGE, leaf + TZ_PAGE) == 0);
+  CHECK (tz_write (s, "x", 1, size - 1) == 0);
+  /* A page that is being read or written is what it is. */
+  slot = tz_slot (&s->table, LEAF_WORDS + 1, false);
+  CHECK (tz_slot_lock (&slot[0]) && tz_slot_lock (&slot[5]) == 0);
+
+  CHECK (tz_extents (s, size - 5, 5, add_extent, &x) == 0);
+  CHECK (x.n == 5);
+  CHECK (x.e[0].offset == 5 && x.e[0].count == leaf - TZ_PAGE - 5);
+  CHECK (x.e[0].type == TZ_EXTENT_HOLE);
+  CHECK (x.e[1].count == 2 * TZ_PAGE && x.e[1].type == TZ_EXTENT_DATA);
+  CHECK (x.e[2].count == 2 * TZ_PAGE && x.e[2].type == TZ_EXTENT_ZERO);
+  CHECK (x.e[3].count == 2 * leaf - 3 * TZ_PAGE);
+  CHECK (x.e[3].type == TZ_EXTENT_HOLE);
+  CHECK (x.e[4].offset == 3 * leaf && x.e[4].count == 100);
+  CHECK (x.e[4].type == TZ_EXTENT_DATA);
+  /* Inside one page; none at all; stopped; outside. */
+  CHECK (tz_extents (s, 7, leaf + 3, add_extent, &x) == 0 && x.n == 6);
+  CHECK (x.e[5].offset == leaf + 3 && x.e[5].count == 7);
+  CHECK (tz_extents (s, 0, leaf, add_extent, &x) == 0 && x.n == 6);
+  CHECK (tz_extents (s, size, 0, add_extent, &x) == -ECANCELED && x.n == 7);
+  CHECK (tz_extents (s, 1, size, add_extent, &x) == -EINVAL);
   tz_close (s);
 }
 
@@ -193,6 +282,37 @@ test_codec_failure (enum tz_codec codec)
   CHECK (holds_numbered (s, 0, 10) && holds_numbered (s, 1, 11));
   CHECK (tz_write (s, buf, sizeof buf, 0) == 0);
   CHECK (holds_numbered (s, 0, 12) && holds_numbered (s, 1, 13));
+  tz_close (s);
+}
+
+/* What would take as many units as the page itself is stored as that. */
+static int blob_len;
+
+static int
+sized_encode (void *scratch, const uint8_t *page, uint8_t *dst, int level)
+{
+  (void) scratch;
+  (void) level;
+  memcpy (dst, page, blob_len);
+  return blob_len;
+}
+
+static void
+test_not_worth_it (void)
+{
+  const int most = (MAX_RUN - 1) * UNIT - CHECKSUM_LEN;
+  struct tz_store *s = store_with (MiB, 0, TZ_LZ4, -1);
+  const struct tz_codec_ops *ops = tz_codecs[TZ_LZ4];
+  struct tz_codec_ops sized = *ops;
+
+  sized.encode = sized_encode;
+  tz_codecs[TZ_LZ4] = &sized;
+  for (blob_len = most - 1; blob_len < TZ_PAGE; blob_len++) {
+    write_numbered (s, 0, blob_len);
+    CHECK (word_codec (word_of (s, 0)) == (blob_len <= most ? TZ_LZ4 : TZ_RAW));
+  }
+  CHECK (holds_numbered (s, 0, TZ_PAGE - 1));
+  tz_codecs[TZ_LZ4] = ops;
   tz_close (s);
 }
 
@@ -711,6 +831,9 @@ main (void)
 
   setlinebuf (stdout);
   test_full ();
+  test_fit ();
+  test_extents ();
+  test_not_worth_it ();
   for (i = 0; i < 3; i++) {
     test_codec_failure (codecs[i]);
     test_damage (codecs[i]);
