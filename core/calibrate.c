@@ -24,6 +24,7 @@
 
 struct blob {
   unsigned len;
+  uint32_t sum; /* as that of the page of its number */
   uint8_t bytes[TZ_DST_SIZE] __attribute__ ((aligned (64)));
 };
 
@@ -72,6 +73,9 @@ make_sample (struct sample *m)
     r = tz_codecs[s->codec]->encode (st->scratch[s->codec], m->page[i],
                                      m->blob[i].bytes, s->params.level);
     m->blob[i].len = r;
+    if (r > 0)
+      m->blob[i].sum = tz_checksum (m->blob[i].bytes, r,
+                                    (uint64_t) i << 4 | s->codec);
   }
   tz_stream_put (st);
   return r > 0;
@@ -89,7 +93,8 @@ decode_part (void *opaque, unsigned from, unsigned n)
 
   for (; n > 0; n--, from++) {
     b = &m->blob[from % SAMPLES];
-    tz_checksum (b->bytes, b->len, from);
+    if (s->params.checksum)
+      tz_checksum (b->bytes, b->len, from);
     tz_codecs[s->codec]->decode (st->scratch[s->codec], b->bytes, b->len,
                                  m->out + (size_t) from * TZ_PAGE);
   }
@@ -130,9 +135,8 @@ fill (struct sample *m, struct ticket *t, unsigned n)
     t->job[i].src = t->stage + (size_t) i * STAGE_STRIDE;
     memcpy ((uint8_t *) t->job[i].src, b->bytes, b->len);
     t->job[i].len = b->len;
-    t->job[i].page = i;
-    t->job[i].sum = tz_checksum (b->bytes, b->len,
-                                 (uint64_t) i << 4 | s->codec);
+    t->job[i].page = i % SAMPLES;
+    t->job[i].sum = b->sum;
   }
 }
 
@@ -144,6 +148,7 @@ by_engine (struct sample *m, unsigned n)
   unsigned max = tz_device_pages (d), given = 0, tickets = 0, i, k, bad = 0;
   struct ticket *t[LARGEST / TICKET_PAGES];
   uint64_t since = tz_now_ns ();
+  uint8_t *out = m->out;
 
   for (; given < n && tickets < LARGEST / TICKET_PAGES; given += max) {
     t[tickets] = tz_device_get (d);
@@ -152,12 +157,12 @@ by_engine (struct sample *m, unsigned n)
     fill (m, t[tickets], n - given < max ? n - given : max);
     tz_device_submit (d, t[tickets++]);
   }
-  for (i = 0; i < tickets; i++) {
+  for (i = 0; i < tickets; i++, out += (size_t) max * TZ_PAGE) {
     if (!tz_device_wait (d, t[i]))
       bad++;
     for (k = 0; k < t[i]->n && bad == 0; k++) {
       bad += t[i]->result[k] != 0;
-      memcpy (m->out + (size_t) k * TZ_PAGE, t[i]->job[k].dst, TZ_PAGE);
+      memcpy (out + (size_t) k * TZ_PAGE, t[i]->job[k].dst, TZ_PAGE);
     }
     tz_device_put (d, t[i]);
   }

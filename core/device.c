@@ -52,8 +52,9 @@ struct device {
   pthread_mutex_t lock; /* for what follows */
   pthread_cond_t work;
   bool running, stop;
-  bool late, lost; /* not to be used for now, or ever */
-  atomic_bool ready; /* neither, read without the lock */
+  bool late; /* a batch is: nothing is given to it until that is done */
+  bool lost; /* given up */
+  atomic_bool ready; /* none of these; read without the lock */
   struct ticket *free;
   struct ticket *queue, **queue_end;
   unsigned queued; /* pages */

@@ -46,7 +46,6 @@ cuda_load (struct cuda *cuda, char *why, size_t why_size)
               "NVIDIA's driver finds no GPU (%s): does nvidia-smi list one?",
               cuda_error (cuda, err ? err : CUDA_NO_DEVICE));
   }
-  dlclose (library);
   return -ENODEV;
 }
 

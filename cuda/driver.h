@@ -30,8 +30,8 @@ enum {
 
   CUDA_STREAM_NON_BLOCKING = 1,
   CUDA_EVENT_NO_TIMING = 2,
-  CUDA_HOST_PORTABLE = 1, /* MemHostAlloc and MemHostRegister */
-  CUDA_HOST_MAPPED = 2,   /* the device may use it in place */
+  CUDA_HOST_MAPPED = 2, /* MemHostAlloc and MemHostRegister: the device may
+                         * use it in place */
 
   CUDA_CLOCK_KHZ = 13, /* DeviceGetAttribute */
   CUDA_MULTIPROCESSORS = 16,

@@ -54,20 +54,29 @@ gpu_check (int error, const char *what, int line)
              cuda_error (&gpu.cu, error));
 }
 
+/* 0 if the driver does not tell. */
+static inline int
+gpu_attribute (int attribute, int device)
+{
+  int value;
+
+  return gpu.cu.DeviceGetAttribute (&value, attribute, device) ? 0 : value;
+}
+
 static inline void
 gpu_name (int device)
 {
-  int version, sms, khz, l2;
   char name[64];
+  int version;
 
   GPU (DeviceGetName, name, sizeof name, device);
   GPU (DriverGetVersion, &version);
-  GPU (DeviceGetAttribute, &sms, CUDA_MULTIPROCESSORS, device);
-  GPU (DeviceGetAttribute, &khz, CUDA_CLOCK_KHZ, device);
-  GPU (DeviceGetAttribute, &l2, CUDA_L2_BYTES, device);
   snprintf (gpu.name, sizeof gpu.name,
             "%s, %d multiprocessors, %d MHz, %d MiB of L2, CUDA %d.%d", name,
-            sms, khz / 1000, l2 >> 20, version / 1000, version % 1000 / 10);
+            gpu_attribute (CUDA_MULTIPROCESSORS, device),
+            gpu_attribute (CUDA_CLOCK_KHZ, device) / 1000,
+            gpu_attribute (CUDA_L2_BYTES, device) >> 20, version / 1000,
+            version % 1000 / 10);
 }
 
 /* Open the first device; without one, the program ends with status 77. */

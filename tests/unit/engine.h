@@ -45,6 +45,7 @@ struct tz_engine {
 static atomic_uint engine_faults;
 static atomic_uint engine_odds = 8;
 static atomic_uint engine_seen, engine_lost_said, engine_closed;
+static atomic_uint engine_bad; /* blobs that were, without a fault */
 static __thread uint64_t engine_rng = 99;
 
 static inline bool
@@ -74,8 +75,12 @@ engine_page (struct tz_engine *e, const struct tz_batch *b,
   }
   if (b->checksum
       && tz_checksum (j->src, j->len, j->page << 4 | b->codec) != j->sum)
-    return -2;
-  return ops->decode (e->scratch[b->codec], j->src, j->len, j->dst);
+    r = -2;
+  else
+    r = ops->decode (e->scratch[b->codec], j->src, j->len, j->dst);
+  if (r)
+    atomic_fetch_add (&engine_bad, 1);
+  return r;
 }
 
 static inline int

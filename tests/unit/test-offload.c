@@ -422,7 +422,11 @@ test_start (void)
   p = engine_params (0, 4096);
   p.always = true;
   CHECK (tz_offload_start (s, &p) == 0);
-  CHECK (stats (s).engine_min_pages == BULK_MIN);
+  st = stats (s);
+  CHECK (st.engine_min_pages == BULK_MIN);
+  /* What it was measured with is sound. */
+  CHECK (st.batches > 0 && st.engine_errors == 0 && st.engine_timeouts == 0);
+  CHECK (atomic_load (&engine_bad) == 0);
   tz_close (s);
 
   /* Not this contract, and parameters that cannot be: refused, and closed. */
