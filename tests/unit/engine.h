@@ -57,7 +57,7 @@ engine_strikes (enum engine_fault f)
 }
 
 static inline int
-engine_page (struct tz_engine *e, const struct tz_batch *b,
+faulty_page (struct tz_engine *e, const struct tz_batch *b,
              const struct tz_job *j)
 {
   const struct tz_codec_ops *ops = tz_codecs[b->codec];
@@ -84,7 +84,7 @@ engine_page (struct tz_engine *e, const struct tz_batch *b,
 }
 
 static inline int
-engine_batch (struct tz_engine *e, const struct tz_batch *b)
+faulty_batch (struct tz_engine *e, const struct tz_batch *b)
 {
   unsigned i;
 
@@ -95,12 +95,12 @@ engine_batch (struct tz_engine *e, const struct tz_batch *b)
     return -EIO;
   }
   for (i = 0; i < b->n; i++)
-    b->result[i] = engine_page (e, b, &b->jobs[i]);
+    b->result[i] = faulty_page (e, b, &b->jobs[i]);
   return 1;
 }
 
 static inline void *
-engine_thread (void *opaque)
+faulty_thread (void *opaque)
 {
   struct tz_engine *e = opaque;
   unsigned i;
@@ -117,7 +117,7 @@ engine_thread (void *opaque)
       continue;
     }
     pthread_mutex_unlock (&e->lock);
-    r = engine_batch (e, e->batch[i]);
+    r = faulty_batch (e, e->batch[i]);
     pthread_mutex_lock (&e->lock);
     e->state[i] = r;
   }
@@ -126,7 +126,7 @@ engine_thread (void *opaque)
 }
 
 static inline int
-engine_open (const struct tz_engine_params *params, struct tz_engine **engine,
+faulty_open (const struct tz_engine_params *params, struct tz_engine **engine,
              char *why, size_t why_size)
 {
   struct tz_engine *e = calloc (1, sizeof *e);
@@ -152,20 +152,20 @@ engine_open (const struct tz_engine_params *params, struct tz_engine **engine,
     return -ENOMEM;
   pthread_mutex_init (&e->lock, NULL);
   pthread_cond_init (&e->work, NULL);
-  pthread_create (&e->thread, NULL, engine_thread, e);
+  pthread_create (&e->thread, NULL, faulty_thread, e);
   *engine = e;
   return 0;
 }
 
 static inline const char *
-engine_describe (struct tz_engine *e)
+faulty_describe (struct tz_engine *e)
 {
   (void) e;
   return "a test";
 }
 
 static inline unsigned
-engine_codecs (struct tz_engine *e, enum tz_engine_op op)
+faulty_codecs (struct tz_engine *e, enum tz_engine_op op)
 {
   (void) e;
   (void) op;
@@ -173,7 +173,7 @@ engine_codecs (struct tz_engine *e, enum tz_engine_op op)
 }
 
 static inline void *
-engine_alloc (struct tz_engine *e, size_t len)
+faulty_alloc (struct tz_engine *e, size_t len)
 {
   unsigned i;
 
@@ -186,7 +186,7 @@ engine_alloc (struct tz_engine *e, size_t len)
 }
 
 static inline int
-engine_pin (struct tz_engine *e, const void *start, size_t len)
+faulty_pin (struct tz_engine *e, const void *start, size_t len)
 {
   (void) e;
   (void) start;
@@ -195,7 +195,7 @@ engine_pin (struct tz_engine *e, const void *start, size_t len)
 }
 
 static inline int
-engine_submit (struct tz_engine *e, unsigned lane, const struct tz_batch *b)
+faulty_submit (struct tz_engine *e, unsigned lane, const struct tz_batch *b)
 {
   if (engine_strikes (ENGINE_SUBMIT))
     return -EIO;
@@ -209,7 +209,7 @@ engine_submit (struct tz_engine *e, unsigned lane, const struct tz_batch *b)
 }
 
 static inline int
-engine_poll (struct tz_engine *e, unsigned lane)
+faulty_poll (struct tz_engine *e, unsigned lane)
 {
   int r;
 
@@ -224,7 +224,7 @@ engine_poll (struct tz_engine *e, unsigned lane)
 }
 
 static inline void
-engine_close (struct tz_engine *e)
+faulty_close (struct tz_engine *e)
 {
   unsigned i;
 
@@ -251,14 +251,14 @@ engine_is_lost (void *opaque, int err)
 
 static const struct tz_engine_ops engine_ops = {
   .abi = TZ_ENGINE_ABI,
-  .open = engine_open,
-  .describe = engine_describe,
-  .codecs = engine_codecs,
-  .alloc = engine_alloc,
-  .pin = engine_pin,
-  .submit = engine_submit,
-  .poll = engine_poll,
-  .close = engine_close,
+  .open = faulty_open,
+  .describe = faulty_describe,
+  .codecs = faulty_codecs,
+  .alloc = faulty_alloc,
+  .pin = faulty_pin,
+  .submit = faulty_submit,
+  .poll = faulty_poll,
+  .close = faulty_close,
 };
 
 /* What tz_offload_start takes to use it for all requests of min pages. */
@@ -273,7 +273,7 @@ engine_params (unsigned min, unsigned batch)
     .lost = engine_is_lost,
   };
 
-  if (engine_open (&p.with, &p.engine, NULL, 0))
+  if (faulty_open (&p.with, &p.engine, NULL, 0))
     abort ();
   return p;
 }
