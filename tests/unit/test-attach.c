@@ -178,6 +178,25 @@ test_other_parameters (void)
   close (fd);
 }
 
+/* Nor may two entries share a leaf in which no page has a run. */
+static void
+test_shared_leaf (void)
+{
+  int fd = memfd_create ("store", 0);
+  struct tz_store *s = create (fd);
+  uint8_t buf[TZ_PAGE];
+  uint64_t dir;
+
+  memset (buf, 7, sizeof buf);
+  CHECK (tz_write (s, buf, TZ_PAGE, 0) == 0);
+  CHECK (tz_write (s, buf, TZ_PAGE, 33 * MiB) == 0);
+  dir = (uint8_t *) s->table.dir - s->region.base;
+  tz_close (s);
+  put (fd, &(uint32_t) { word_at (fd, dir) }, 4, dir + 4);
+  CHECK (attach (fd, &s) == -EUCLEAN);
+  close (fd);
+}
+
 /* ---- What may happen to a file ---- */
 
 #define SUPERBLOCK_WORDS 7
@@ -385,6 +404,32 @@ test_garbage (unsigned n)
   close (fd);
 }
 
+/* ---- The room between pages ---- */
+
+/* What was free when the store was left is as good as before. */
+static void
+test_room (void)
+{
+  int fd = memfd_create ("store", 0);
+  struct tz_store *s = create (fd);
+  uint8_t buf[TZ_PAGE];
+  uint64_t n, i;
+
+  make_page (3, 1, buf);
+  for (n = 0; tz_write (s, buf, TZ_PAGE, n * TZ_PAGE) == 0; n++)
+    ;
+  CHECK (n == 127 * 15);
+  for (i = 0; i < n; i += 2)
+    CHECK (tz_zero (s, TZ_PAGE, i * TZ_PAGE) == 0);
+  tz_close (s);
+  CHECK (attach (fd, &s) == 0);
+  for (i = 0; i < n; i += 2)
+    CHECK (tz_write (s, buf, TZ_PAGE, i * TZ_PAGE) == 0);
+  CHECK (tz_write (s, buf, TZ_PAGE, n * TZ_PAGE) == -ENOSPC);
+  tz_close (s);
+  close (fd);
+}
+
 /* ---- Killed, and found by another ---- */
 
 /* A lock that was held when the process died is not held by anybody. */
@@ -515,11 +560,13 @@ int
 main (void)
 {
   test_refused ();
+  test_shared_leaf ();
   test_other_parameters ();
   test_torn ();
   test_truncated ();
   test_flipped ();
   test_garbage (1000);
+  test_room ();
   test_locked ();
   test_other_codec (TZ_ZSTD, TZ_LD64);
   test_other_codec (TZ_LD64, TZ_ZSTD);

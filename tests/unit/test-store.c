@@ -117,6 +117,29 @@ word_of (struct tz_store *s, uint64_t page)
   return atomic_load (tz_slot (&s->table, page, false));
 }
 
+static cpu_set_t all; /* CPUs this process may use */
+
+/* Run on the n-th of them. */
+static void
+run_on (unsigned n)
+{
+  cpu_set_t one;
+  unsigned cpu;
+
+  n %= CPU_COUNT (&all);
+  for (cpu = 0; !CPU_ISSET (cpu, &all) || n-- > 0;)
+    cpu++;
+  CPU_ZERO (&one);
+  CPU_SET (cpu, &one);
+  CHECK (sched_setaffinity (0, sizeof one, &one) == 0);
+}
+
+static void
+run_anywhere (void)
+{
+  CHECK (sched_setaffinity (0, sizeof all, &all) == 0);
+}
+
 /* ---- A full pool ---- */
 
 static void
@@ -186,6 +209,91 @@ test_fit (void)
   while ((r = tz_pool_alloc (p, 1)) >= 0)
     CHECK (r % CHUNK_UNITS < CHUNK_UNITS - CHUNK_TAIL);
   CHECK (stats (s).run_bytes == 2 * (CHUNK_UNITS - CHUNK_TAIL) * UNIT);
+  tz_close (s);
+}
+
+/* When nothing else is left, another CPU's hole is found however small. */
+static void
+test_last_hole (void)
+{
+  struct tz_store *s = store_with (64 * MiB, 8 * MiB, TZ_RAW, -1);
+  int64_t hole, last = 0, r;
+
+  run_on (0);
+  hole = tz_pool_alloc (&s->pool, 5);
+  while ((r = tz_pool_alloc (&s->pool, MAX_RUN)) >= 0)
+    last = r;
+  while (tz_pool_alloc (&s->pool, 1) >= 0)
+    ;
+  tz_pool_free (&s->pool, hole, 5);
+  run_on (1);
+  CHECK (tz_pool_alloc (&s->pool, 6) == -ENOSPC);
+  CHECK (tz_pool_alloc (&s->pool, 5) == hole);
+  tz_pool_free (&s->pool, last, MAX_RUN);
+  run_on (0);
+  CHECK (tz_pool_alloc (&s->pool, MAX_RUN) == last);
+  run_anywhere ();
+  tz_close (s);
+}
+
+/* ---- The table's leaves ---- */
+
+/* Memory that held blobs becomes a leaf: its pages are absent all the same. */
+static void
+test_used_leaf (void)
+{
+  struct tz_params p = { .size = 256 * MiB, .memory = 4 * TZ_CHUNK,
+                         .codec = TZ_RAW, .checksum = true,
+                         .prefault = true, .fd = -1 };
+  const uint64_t leaf = (uint64_t) LEAF_WORDS * TZ_PAGE;
+  struct tz_store *s;
+  uint8_t got[TZ_PAGE];
+  uint64_t page, i;
+
+  CHECK (tz_open (&p, &s) == 0 && tz_start (s) == 0);
+  for (page = 0; page < 3 * 15; page++)
+    write_numbered (s, page, page);
+  CHECK (tz_zero (s, 3 * 15 * TZ_PAGE, 0) == 0);
+  memset (got, 7, sizeof got);
+  for (i = 1; i < 4; i++)
+    CHECK (tz_write (s, got, TZ_PAGE, i * leaf) == 0);
+  for (page = 1; page < 3 * LEAF_WORDS; page++)
+    CHECK (word_of (s, page + LEAF_WORDS)
+           == (page % LEAF_WORDS ? 0 : word_of (s, LEAF_WORDS)));
+  CHECK (stats (s).table_bytes == 4 * TZ_CHUNK);
+  tz_close (s);
+}
+
+#define LEAVES 300
+
+static void *
+touch_leaves (void *opaque)
+{
+  uint8_t page[TZ_PAGE];
+  unsigned i;
+
+  memset (page, 7, sizeof page);
+  for (i = 0; i < LEAVES; i++)
+    CHECK (tz_write (opaque, page, TZ_PAGE,
+                     (uint64_t) i * LEAF_WORDS * TZ_PAGE) == 0);
+  return NULL;
+}
+
+/* Threads that need the same leaf at once make one of it. */
+static void
+test_leaf_race (void)
+{
+  struct tz_store *s
+      = store_with ((uint64_t) LEAVES * LEAF_WORDS * TZ_PAGE, 0, TZ_RAW, -1);
+  pthread_t id[4];
+  unsigned i;
+
+  for (i = 0; i < 4; i++)
+    CHECK (pthread_create (&id[i], NULL, touch_leaves, s) == 0);
+  for (i = 0; i < 4; i++)
+    pthread_join (id[i], NULL);
+  CHECK (stats (s).table_bytes == (uint64_t) LEAVES * TZ_CHUNK);
+  CHECK (stats (s).pages[TZ_SAME] == LEAVES && stats (s).run_bytes == 0);
   tz_close (s);
 }
 
@@ -607,24 +715,6 @@ overhead (struct tz_store *s)
   return (double) (st.pool_bytes - st.reserve_bytes) / st.compr_data_size;
 }
 
-/* Run on the n-th of the CPUs this process may use. */
-static void
-run_on (unsigned n)
-{
-  static cpu_set_t all;
-  cpu_set_t one;
-  unsigned cpu;
-
-  if (CPU_COUNT (&all) == 0)
-    CHECK (sched_getaffinity (0, sizeof all, &all) == 0);
-  n %= CPU_COUNT (&all);
-  for (cpu = 0; !CPU_ISSET (cpu, &all) || n-- > 0;)
-    cpu++;
-  CPU_ZERO (&one);
-  CPU_SET (cpu, &one);
-  CHECK (sched_setaffinity (0, sizeof one, &one) == 0);
-}
-
 static void
 test_memory (enum tz_codec codec)
 {
@@ -664,6 +754,7 @@ test_memory (enum tz_codec codec)
           (double) left / full);
   CHECK (left <= 0.05 * full);
   CHECK (stats (s).run_bytes == 0 && stats (s).orig_data_size == 0);
+  run_anywhere ();
   tz_close (s);
 }
 
@@ -830,8 +921,12 @@ main (void)
   unsigned i;
 
   setlinebuf (stdout);
+  CHECK (sched_getaffinity (0, sizeof all, &all) == 0);
   test_full ();
   test_fit ();
+  test_last_hole ();
+  test_used_leaf ();
+  test_leaf_race ();
   test_extents ();
   test_not_worth_it ();
   for (i = 0; i < 3; i++) {
