@@ -22,6 +22,7 @@
 static struct nl_sock *requests, *events;
 static int family;
 static int reply_index;  /* what the kernel's last answer said */
+static bool acknowledged;
 static int watched;      /* the device whose dead connections count */
 static unsigned deaths;
 
@@ -62,6 +63,15 @@ on_reply (struct nl_msg *message, void *unused)
 }
 
 static int
+on_ack (struct nl_msg *message, void *unused)
+{
+  (void) message;
+  (void) unused;
+  acknowledged = true;
+  return NL_STOP;
+}
+
+static int
 open_requests (void)
 {
   if (requests)
@@ -78,6 +88,7 @@ open_requests (void)
     return -1;
   }
   nl_socket_modify_cb (requests, NL_CB_VALID, NL_CB_CUSTOM, on_reply, NULL);
+  nl_socket_modify_cb (requests, NL_CB_ACK, NL_CB_CUSTOM, on_ack, NULL);
   return 0;
 }
 
@@ -98,11 +109,20 @@ new_request (int command, int index)
   return m;
 }
 
-/* Frees the message.  0 or negative, as netlink counts errors. */
+/* Frees the message.  0 or negative, as netlink counts errors.  What the kernel
+ * answers comes before its acknowledgement, in a message of its own: whoever
+ * takes one for the other has the wrong result of all that follow.
+ */
 static int
 request (struct nl_msg *m)
 {
-  return nl_send_sync (requests, m);
+  int r = nl_send_auto (requests, m);
+
+  nlmsg_free (m);
+  acknowledged = false;
+  while (r >= 0 && !acknowledged)
+    r = nl_recvmsgs_default (requests);
+  return r < 0 ? r : 0;
 }
 
 static void
@@ -214,10 +234,13 @@ device_disconnect (int index)
 int
 device_index (const char *name)
 {
-  int index = -1, end = 0;
+  char same[32] = "";
+  int index = -1;
 
-  if (sscanf (name, "/dev/nbd%d%n", &index, &end) != 1 || name[end] != 0
-      || index < 0) {
+  if (sscanf (name, "/dev/nbd%d", &index) == 1)
+    snprintf (same, sizeof same, "/dev/nbd%d", index);
+  /* A number that is too large, or written otherwise, is another now. */
+  if (index < 0 || strcmp (name, same) != 0) {
     complain ("'%s' is not a device such as /dev/nbd0", name);
     return -1;
   }
