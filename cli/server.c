@@ -10,6 +10,7 @@
  */
 #include <config.h>
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -26,25 +27,48 @@
 
 #include "cli.h"
 
-#define RETRY 10 /* seconds */
+#define RETRY      10          /* seconds */
+#define MEMORY_MIN (128 << 10) /* bytes; what the plugin wants at least */
 
 /* What it takes to start one. */
 struct start {
   struct sockaddr_un address;
-  char size[32], memory[64], store[512];
+  char size[64], memory[64], store[520]; /* as parameters */
   int listener;
 };
 
-/* Bytes, of a number that may end in K, M, G or T. */
+/* Bytes, of a number as the plugin reads it, which complains of all others. */
 static uint64_t
 bytes (const char *text)
 {
-  static const char suffixes[] = "KMGT";
+  static const char suffixes[] = "bkmgtpe";
   char *end;
   uint64_t n = strtoull (text, &end, 10);
-  const char *s = *end ? strchr (suffixes, *end) : NULL;
+  const char *s = strchr (suffixes, tolower ((unsigned char) *end));
 
-  return s ? n << 10 * (s - suffixes + 1) : n;
+  return *end && s ? n << 10 * (s - suffixes) : n;
+}
+
+/* What is not said is half of the machine's memory, and half of that. */
+static void
+set_sizes (struct start *st, const struct server *server)
+{
+  uint64_t size, memory;
+
+  if (server->size) {
+    snprintf (st->size, sizeof st->size, "size=%s", server->size);
+    size = bytes (server->size);
+  }
+  else {
+    size = (uint64_t) sysconf (_SC_PHYS_PAGES) * sysconf (_SC_PAGESIZE) / 2
+           / 4096 * 4096;
+    snprintf (st->size, sizeof st->size, "size=%" PRIu64, size);
+  }
+  memory = size / 2 > MEMORY_MIN ? size / 2 : MEMORY_MIN;
+  if (server->memory)
+    snprintf (st->memory, sizeof st->memory, "memory=%s", server->memory);
+  else
+    snprintf (st->memory, sizeof st->memory, "memory=%" PRIu64, memory);
 }
 
 static int
@@ -54,16 +78,7 @@ prepare (struct start *st, const struct server *server)
 
   st->address.sun_family = AF_UNIX;
   sprintf (path, RUN_DIR "/%ld.sock", (long) getpid ());
-  snprintf (st->size, sizeof st->size, "%" PRIu64,
-            (uint64_t) sysconf (_SC_PHYS_PAGES) * sysconf (_SC_PAGESIZE) / 2
-              / 4096 * 4096);
-  if (server->size)
-    snprintf (st->size, sizeof st->size, "%s", server->size);
-  if (server->memory)
-    snprintf (st->memory, sizeof st->memory, "memory=%s", server->memory);
-  else
-    snprintf (st->memory, sizeof st->memory, "memory=%" PRIu64,
-              bytes (st->size) / 2);
+  set_sizes (st, server);
   if (server->store)
     snprintf (st->store, sizeof st->store, "store=%s", server->store);
   unlink (path);
@@ -180,6 +195,7 @@ pid_t
 server_start (const struct server *server, char uri[URI_SIZE])
 {
   struct start st = { 0 };
+  bool greeted = false;
   pid_t pid;
   int null;
 
@@ -197,12 +213,14 @@ server_start (const struct server *server, char uri[URI_SIZE])
     keep (&st);
     _exit (EXIT_FAILURE);
   }
-  close (st.listener);
-  if (pid != -1 && await_greeting (&st, pid))
-    return pid;
   if (pid == -1)
     complain ("fork: %s", strerror (errno));
   else
+    greeted = await_greeting (&st, pid);
+  close (st.listener);
+  if (greeted)
+    return pid;
+  if (pid != -1)
     server_stop (pid);
   unlink (st.address.sun_path);
   return -1;

@@ -27,7 +27,9 @@ refused "-C: '17' is not a number from 1 to 16" connect x -C 17
 refused "-C: '-1' is not a number" connect x -C -1
 refused "timeout: '1x' is not a number" connect x --timeout 1x
 refused "'/dev/sda' is not a device such as" connect x -d /dev/sda
-refused "'/dev/nbd0p1' is not a device such as" swapon -d /dev/nbd0p1
+for name in /dev/nbd0p1 /dev/nbd /dev/nbd-1 /dev/nbd00 /dev/nbd4294967296; do
+  refused "'$name' is not a device such as" swapon -d $name
+done
 
 refused 'No such file' connect "nbd+unix:///?socket=$tmp/none"
 refused 'URI' connect none

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# The server that 'trueno-zram swapon' starts says what is wrong with what it is
+# given, takes sizes as it does, and is gone when swap cannot be had: here, where
+# there is no network block device.
+source "$(dirname "$0")/functions.sh"
+cli=$top_builddir/trueno-zram
+[ -x "$cli" ] || skip "trueno-zram was not built"
+[ ! -e /sys/module/nbd ] || skip "there are network block devices"
+requires_root
+requires_no_sanitizer
+requires "$nbdkit" -U - trueno-zram 1M memory=1M swap=yes --run :
+[ -e /run/trueno-zram ] ||
+  cleanup_fn rmdir --ignore-fail-on-non-empty /run/trueno-zram
+
+# nbdkit as it is installed, with the plugin of the build tree.
+mkdir "$tmp/bin"
+printf '#!/bin/sh\nPATH=%q exec %q "$@"\n' "$PATH" "$nbdkit" >"$tmp/bin/nbdkit"
+chmod +x "$tmp/bin/nbdkit"
+PATH=$tmp/bin:$PATH
+
+# refused WHAT ARG…: that is the last it says.
+refused ()
+{
+  local what=$1
+  shift
+  "$cli" swapon "$@" >"$tmp/out" 2>"$tmp/err" </dev/null &
+  if wait $!; then fail "swapon $*: this should have failed"; fi
+  echo "--- swapon $*" && cat "$tmp/err"
+  tail -n 1 "$tmp/err" | grep -q -e "$what" || fail "it does not say '$what'"
+  [ ! -s "$tmp/out" ] || fail "it printed $(cat "$tmp/out")"
+  [ ! -e /run/trueno-zram/$!.sock ] || fail "its socket is left"
+}
+
+for size in 8Q localhost '' -5 swap=no; do
+  refused "error: size=$size: the disk must have" -- "$size"
+done
+refused 'error: memory=junk: the limit must be' 1M --memory junk
+refused 'error: memory=: the limit must be' 1M --memory ''
+refused 'error: store=/none/file: No such file' 1M --store /none/file
+for size in 8192 128s 8m 8M 0008m; do
+  refused "load them with 'modprobe nbd'" "$size"
+done
+if [ -w /dev/shm ]; then
+  shm=$(mktemp -d /dev/shm/trueno-zram-XXXXXX)
+  cleanup_fn rm -rf "$shm"
+  refused "load them with 'modprobe nbd'" 1M --store "$shm/store"
+  [ ! -e "$shm/store" ] || fail "the pages are left"
+fi
