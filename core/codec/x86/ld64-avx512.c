@@ -345,13 +345,36 @@ unpack_refs (const uint8_t *p, uint64_t named, uint16_t ref[LD64_LINES])
   return (bad | _mm512_mask_cmpgt_epu16_mask (hi, v, last)) == 0;
 }
 
+/* The first if bit k is set. */
+PRIMITIVE uint64_t
+if_bit (uint64_t bits, uint64_t k, uint64_t yes, uint64_t no)
+{
+  __asm__ ("bt %2, %1\n\t"
+           "cmovc %3, %0"
+           : "+r" (no)
+           : "r" (bits), "r" (k), "r" (yes)
+           : "cc");
+  return no;
+}
+
+/* Each line waits for those it refers to: of the instructions that put the
+ * literals in, this one takes least from there to the result.
+ */
+PRIMITIVE __m512i
+merge (__m512i line, __mmask64 mask, __m512i literals)
+{
+  __asm__ ("vmovdqu8 %1, %0%{%2%}"
+           : "+v" (line)
+           : "v" (literals), "Yk" (mask));
+  return line;
+}
+
 TARGET static int
 decode (const uint8_t *blob, size_t len, uint8_t *page)
 {
-  const uint8_t *p = blob + LD64_HEADER, *end = blob + len, *from;
-  uint64_t a, b, mask[LD64_LINES];
+  const uint8_t *p = blob + LD64_HEADER, *end = blob + len;
+  uint64_t a, b, mask[LD64_LINES], k, at, from, distance = LD64_LINE;
   uint16_t ref[LD64_LINES];
-  unsigned k, distance = LD64_LINE;
   __m512i v;
 
   if (len < LD64_HEADER || len >= TZ_PAGE)
@@ -365,14 +388,14 @@ decode (const uint8_t *blob, size_t len, uint8_t *page)
   p = unpack_masks (p + 2 * popcount (a & ~b), end, a | b, mask);
   if (!p)
     return -EBADMSG;
-  for (k = 0; k < LD64_LINES; k++, a >>= 1, b >>= 1) {
-    distance = a & ~b & 1 ? k * LD64_LINE - ref[k] : distance;
-    from = page + k * LD64_LINE - distance;
-    from = a & 1 ? from : tz_ld64_zeroes;
-    v = _mm512_mask_expand_epi8 (_mm512_loadu_si512 (from), mask[k],
-                                 _mm512_loadu_si512 (p));
+  for (k = at = 0; k < LD64_LINES; k++, at += LD64_LINE) {
+    distance = if_bit (a & ~b, k, at - ref[k], distance);
+    from = if_bit (a, k, (uintptr_t) page + at - distance,
+                   (uintptr_t) tz_ld64_zeroes);
+    v = _mm512_maskz_expand_epi8 (mask[k], load (p));
+    v = merge (load ((const void *) from), mask[k], v);
     p += popcount (mask[k]);
-    _mm512_storeu_si512 (page + k * LD64_LINE, v);
+    _mm512_storeu_si512 (page + at, v);
   }
   return 0;
 }
