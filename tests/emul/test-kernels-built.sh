@@ -17,7 +17,7 @@ tz_lz4_decompress 64
 tz_lz4_compress 64
 tz_same_scan 48
 tz_checksum 64"
-architectures="sm_80 sm_89 sm_90 sm_100 sm_120"
+architectures=$(grep '^CUDA_CODE =' Makefile | grep -o 'sm_[0-9]*' || true)
 
 awk -v caps="$caps" -v architectures="$architectures" '
   BEGIN {
