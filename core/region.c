@@ -92,28 +92,56 @@ tz_region_close (struct region *r)
   r->fd = -1;
 }
 
-int
-tz_populate (void *start, size_t len)
+/* -EINVAL: an older kernel, which cannot. */
+static int
+populate (void *start, size_t len)
 {
-  uint8_t *p = start;
+  if (madvise (start, len, MADV_POPULATE_WRITE) == 0)
+    return 0;
+  return errno == EFAULT ? -ENOMEM : -errno; /* the file system is full */
+}
+
+/* Each page, keeping what it holds. */
+static void
+touch (uint8_t *p, size_t len)
+{
   size_t i;
 
-  if (madvise (p, len, MADV_POPULATE_WRITE) == 0)
-    return 0;
-  /* EFAULT: the file system is full, and touching the page would be fatal. */
-  if (errno != EINVAL)
-    return errno == EFAULT ? -ENOMEM : -errno;
-  /* An older kernel: touch each page, keeping what it holds. */
   for (i = 0; i < len; i += TZ_PAGE)
     atomic_fetch_or_explicit ((_Atomic uint8_t *) (p + i), 0,
                               memory_order_relaxed);
-  return 0;
+}
+
+int
+tz_populate (void *start, size_t len)
+{
+  int err = populate (start, len);
+
+  if (err == -EINVAL) {
+    touch (start, len);
+    err = 0;
+  }
+  return err;
 }
 
 int
 tz_region_populate (struct region *r, size_t offset, size_t len)
 {
-  return tz_populate (r->base + offset, len);
+  int err;
+
+  if (r->fd == -1)
+    return tz_populate (r->base + offset, len);
+  err = populate (r->base + offset, len);
+  if (err != -EINVAL)
+    return err;
+  /* To touch a hole that there is no room for would be fatal. */
+  do
+    err = fallocate (r->fd, FALLOC_FL_KEEP_SIZE, offset, len);
+  while (err == -1 && errno == EINTR);
+  if (err == -1)
+    return errno == ENOSPC ? -ENOMEM : -errno;
+  touch (r->base + offset, len);
+  return 0;
 }
 
 bool

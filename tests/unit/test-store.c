@@ -4,6 +4,7 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -31,6 +32,9 @@
 
 static _Atomic bool no_memory;
 
+/* … or one of before Linux 5.14, where only a file system says that it is full. */
+static _Atomic bool old_system;
+
 /* … or one that does not take memory back, as from huge pages. */
 static _Atomic bool no_release;
 static atomic_ulong refused_releases;
@@ -42,8 +46,8 @@ madvise (void *p, size_t len, int advice)
 
   if (!real)
     real = (int (*) (void *, size_t, int)) dlsym (RTLD_NEXT, "madvise");
-  if (no_memory && advice == 23 /* MADV_POPULATE_WRITE */) {
-    errno = ENOMEM;
+  if ((old_system || no_memory) && advice == 23 /* MADV_POPULATE_WRITE */) {
+    errno = old_system ? EINVAL : ENOMEM;
     return -1;
   }
   if (no_release && (advice == MADV_DONTNEED || advice == 24 /* …_LOCKED */)) {
@@ -52,6 +56,20 @@ madvise (void *p, size_t len, int advice)
     return -1;
   }
   return real (p, len, advice);
+}
+
+int
+fallocate (int fd, int mode, off_t offset, off_t len)
+{
+  static int (*real) (int, int, off_t, off_t);
+
+  if (!real)
+    real = (int (*) (int, int, off_t, off_t)) dlsym (RTLD_NEXT, "fallocate");
+  if (no_memory && !(mode & FALLOC_FL_PUNCH_HOLE)) {
+    errno = ENOSPC;
+    return -1;
+  }
+  return real (fd, mode, offset, len);
 }
 
 /* ---- Help ---- */
@@ -479,13 +497,15 @@ test_misplaced (void)
 /* ---- No memory ---- */
 
 static void
-test_no_memory (void)
+test_no_memory (int fd, bool old)
 {
-  struct tz_store *s = store_with (64 * MiB, 0, TZ_LZ4, -1);
+  struct tz_store *s;
   uint8_t buf[TZ_PAGE];
   uint64_t page;
   int err = 0;
 
+  old_system = old;
+  s = store_with (64 * MiB, 0, TZ_LZ4, fd);
   write_numbered (s, 0, 1000);
   no_memory = true;
   numbered_page (buf, 1);
@@ -499,6 +519,9 @@ test_no_memory (void)
   CHECK (tz_write (s, buf, TZ_PAGE, 40 * MiB) == 0);
   CHECK (holds_numbered (s, 40 * MiB / TZ_PAGE, 1));
   tz_close (s);
+  old_system = false;
+  if (fd != -1)
+    close (fd);
 }
 
 /* More than table words can tell apart is refused, not cut short. */
@@ -935,7 +958,9 @@ main (void)
     test_race (codecs[i]);
   }
   test_misplaced ();
-  test_no_memory ();
+  test_no_memory (-1, false);
+  test_no_memory (memfd_create ("store", 0), false);
+  test_no_memory (memfd_create ("store", 0), true);
   test_too_much ();
   test_prefault ();
   test_reserve ();
