@@ -55,7 +55,7 @@ struct server {
 
 /* Start it, and say where it will answer.  Its process group, or -1. */
 pid_t server_start (const struct server *server, char uri[URI_SIZE]);
-void server_stop (pid_t group);
+void server_stop (pid_t group, const char *uri);
 
 /* ---- device.c: the kernel ---- */
 

@@ -42,11 +42,26 @@ complain (const char *format, ...)
   dprintf (STDERR_FILENO, "trueno-zram: %s\n", line);
 }
 
-static void
+/* The commands, as bits: an option is for some of them. */
+enum { CONNECT = 1, SWAPON = 2, SWAPON_URI = 4, SWAPOFF = 8 };
+
+static _Noreturn void
 bad_usage (void)
 {
   fputs (usage, stderr);
   exit (EXIT_FAILURE);
+}
+
+static int
+command_of (const char *name, const char *operand)
+{
+  if (strcmp (name, "connect") == 0 && operand)
+    return CONNECT;
+  if (strcmp (name, "swapon") == 0)
+    return operand && strstr (operand, "://") ? SWAPON_URI : SWAPON;
+  if (strcmp (name, "swapoff") == 0)
+    return SWAPOFF;
+  bad_usage ();
 }
 
 static uint64_t
@@ -85,44 +100,52 @@ main (int argc, char *argv[])
   struct options options = { .connections = 4, .timeout = 10,
                              .dead_timeout = 600 };
   struct server server = { 0 };
-  const char *command, *operand;
-  int c, priority = 150;
+  const char *operand;
+  int c, command, fitting = ~0, priority = 150;
   bool force = false;
 
   while ((c = getopt_long (argc, argv, "C:d:hV", longs, NULL)) != -1)
     switch (c) {
     case 'C':
       options.connections = number (optarg, "-C", 1, MAX_CONNECTIONS);
+      fitting &= ~SWAPOFF;
       break;
-    case 'd': options.device = optarg; break;
+    case 'd': options.device = optarg; fitting &= ~SWAPOFF; break;
     case TIMEOUT:
       options.timeout = number (optarg, "--timeout", 1, 86400);
+      fitting &= ~SWAPOFF;
       break;
     case DEAD_TIMEOUT:
       options.dead_timeout = number (optarg, "--dead-timeout", 1, 86400);
+      fitting &= ~SWAPOFF;
       break;
-    case MEMORY: server.memory = optarg; break;
-    case STORE: server.store = optarg; break;
-    case PRIORITY: priority = number (optarg, "--priority", 0, 32767); break;
-    case FORCE: force = true; break;
+    case MEMORY: server.memory = optarg; fitting &= SWAPON; break;
+    case STORE: server.store = optarg; fitting &= SWAPON; break;
+    case PRIORITY:
+      priority = number (optarg, "--priority", 0, 32767);
+      fitting &= SWAPON | SWAPON_URI;
+      break;
+    case FORCE: force = true; fitting &= SWAPOFF; break;
     case 'h': fputs (usage, stdout); return EXIT_SUCCESS;
     case 'V': puts (PACKAGE_STRING); return EXIT_SUCCESS;
     default: bad_usage ();
     }
   if (optind == argc || argc - optind > 2)
     bad_usage ();
-  command = argv[optind];
   operand = argv[optind + 1];
+  command = command_of (argv[optind], operand);
+  if (!(command & fitting)) {
+    complain ("'%s%s' takes not all of these options", argv[optind],
+              command == SWAPON_URI ? " URI" : "");
+    bad_usage ();
+  }
   if (options.device && device_index (options.device) == -1)
     return EXIT_FAILURE;
-  if (strcmp (command, "connect") == 0 && operand)
-    return connect_and_stay (operand, &options, STDOUT_FILENO);
-  if (strcmp (command, "swapon") == 0 && operand && strstr (operand, "://"))
-    return swap_on (operand, NULL, priority, &options);
   server.size = operand;
-  if (strcmp (command, "swapon") == 0)
-    return swap_on (NULL, &server, priority, &options);
-  if (strcmp (command, "swapoff") == 0)
-    return swap_off (operand, force);
-  bad_usage ();
+  switch (command) {
+  case CONNECT: return connect_and_stay (operand, &options, STDOUT_FILENO);
+  case SWAPON: return swap_on (NULL, &server, priority, &options);
+  case SWAPON_URI: return swap_on (operand, NULL, priority, &options);
+  default: return swap_off (operand, force);
+  }
 }

@@ -177,18 +177,41 @@ keep (const struct start *st)
       sleep (RETRY);
 }
 
+/* None but the processes of a server have its socket.  Once they have all ended,
+ * the number of their group may be another's.
+ */
+static bool
+exists (const char *path)
+{
+  char line[256];
+  bool found = false;
+  FILE *f = fopen ("/proc/net/unix", "re");
+
+  while (f && fgets (line, sizeof line, f)) {
+    line[strcspn (line, "\n")] = 0;
+    found |= strstr (line, path) && strcmp (strstr (line, path), path) == 0;
+  }
+  if (f)
+    fclose (f);
+  return found || !f;
+}
+
 /* Without a chance to end by themselves: one would take over from the other. */
 void
-server_stop (pid_t group)
+server_stop (pid_t group, const char *uri)
 {
   const struct timespec rest = { .tv_nsec = 50000000 };
+  const char *path = strchr (uri, '=') + 1;
   int i;
 
-  kill (-group, SIGKILL);
-  for (i = 0; i < 100 && kill (-group, 0) == 0; i++) {
-    waitpid (group, NULL, WNOHANG);
-    nanosleep (&rest, NULL);
+  if (exists (path)) {
+    kill (-group, SIGKILL);
+    for (i = 0; i < 100 && kill (-group, 0) == 0; i++) {
+      waitpid (group, NULL, WNOHANG);
+      nanosleep (&rest, NULL);
+    }
   }
+  unlink (path);
 }
 
 pid_t
@@ -221,7 +244,7 @@ server_start (const struct server *server, char uri[URI_SIZE])
   if (greeted)
     return pid;
   if (pid != -1)
-    server_stop (pid);
+    server_stop (pid, uri);
   unlink (st.address.sun_path);
   return -1;
 }

@@ -38,12 +38,18 @@ rest (void)
   nanosleep (&t, NULL);
 }
 
+/* What it says is not what whoever started us reads: that is the device. */
 static int
 run (char *const argv[])
 {
+  posix_spawn_file_actions_t actions;
   pid_t pid;
-  int r = posix_spawnp (&pid, argv[0], NULL, NULL, argv, environ), status;
+  int r, status;
 
+  posix_spawn_file_actions_init (&actions);
+  posix_spawn_file_actions_adddup2 (&actions, STDERR_FILENO, STDOUT_FILENO);
+  r = posix_spawnp (&pid, argv[0], &actions, NULL, argv, environ);
+  posix_spawn_file_actions_destroy (&actions);
   if (r != 0) {
     complain ("%s: %s", argv[0], strerror (r));
     return -1;
@@ -103,7 +109,7 @@ read_record (struct swap *s, const char *device)
   int n;
 
   if (!device) {
-    n = glob (RUN_DIR "/nbd*", 0, NULL, &found) == 0 ? found.gl_pathc : 0;
+    n = glob (RUN_DIR "/nbd*[0-9]", 0, NULL, &found) == 0 ? found.gl_pathc : 0;
     if (n == 1)
       snprintf (s->device, sizeof s->device, "/dev/%s",
                 strrchr (found.gl_pathv[0], '/') + 1);
@@ -218,7 +224,7 @@ set_store (struct swap *s, const char *store)
   if (directory[0])
     strcat (directory, "/");
   if ((size_t) snprintf (s->store, n, "%s%s", directory, store) >= n) {
-    complain ("--store: '%s' is too long", store);
+    complain ("--store: the path is longer than %zu characters", n - 1);
     return -1;
   }
   return 0;
@@ -239,8 +245,7 @@ take_down (const struct swap *s)
   }
   if (s->server == 0)
     return;
-  server_stop (s->server);
-  unlink (strchr (s->uri, '=') + 1);
+  server_stop (s->server, s->uri);
   if (s->store[0])
     unlink (s->store);
 }
@@ -274,8 +279,10 @@ swap_on (const char *uri, const struct server *server, int priority,
 
   extend_path ();
   warn_of_small_reserves ();
-  if (uri)
-    snprintf (s.uri, sizeof s.uri, "%s", uri);
+  if (uri && snprintf (s.uri, sizeof s.uri, "%s", uri) >= (int) sizeof s.uri) {
+    complain ("the URI is longer than %d characters", URI_SIZE - 1);
+    return EXIT_FAILURE;
+  }
   if (set_up (&s, server) == -1)
     return EXIT_FAILURE;
   if (start_connection (&s, options) == -1

@@ -30,6 +30,12 @@ refused "'/dev/sda' is not a device such as" connect x -d /dev/sda
 for name in /dev/nbd0p1 /dev/nbd /dev/nbd-1 /dev/nbd00 /dev/nbd4294967296; do
   refused "'$name' is not a device such as" swapon -d $name
 done
+refused "'swapoff' takes not all" swapoff -C 2
+refused "'swapoff' takes not all" swapoff --priority 5 --force
+refused "'swapon URI' takes not all" swapon nbd://x --memory 1G
+refused "'swapon' takes not all" swapon 1G --force
+refused "'connect' takes not all" connect nbd://x --store y
+refused 'longer than 511' swapon "nbd://localhost/$(printf %0600d 0)"
 
 refused 'No such file' connect "nbd+unix:///?socket=$tmp/none"
 refused 'URI' connect none

@@ -38,6 +38,7 @@ done
 refused 'error: memory=junk: the limit must be' 1M --memory junk
 refused 'error: memory=: the limit must be' 1M --memory ''
 refused 'error: store=/none/file: No such file' 1M --store /none/file
+refused 'longer than 511' 1M --store "/$(printf %0600d 0)"
 for size in 8192 128s 8m 8M 0008m; do
   refused "load them with 'modprobe nbd'" "$size"
 done
@@ -47,3 +48,31 @@ if [ -w /dev/shm ]; then
   refused "load them with 'modprobe nbd'" 1M --store "$shm/store"
   [ ! -e "$shm/store" ] || fail "the pages are left"
 fi
+
+# swapoff ends a server, by its group, but nobody who has that number since.
+record=/run/trueno-zram/nbd977 sock=/run/trueno-zram/$$.sock
+[ -e /run/trueno-zram ] || mkdir -m 700 /run/trueno-zram
+cleanup_fn rm -f $record $sock
+for there in yes no; do
+  setsid python3 -c 'import socket, sys, time
+if sys.argv[1] == "yes":
+    s = socket.socket(socket.AF_UNIX)
+    s.bind(sys.argv[2])
+    s.listen(1)
+print("ready", flush=True)
+time.sleep(100)' $there $sock >"$tmp/ready" &
+  pid=$!
+  cleanup_fn _end $pid
+  for ((i = 0; i < 500; i++)); do
+    if [ -s "$tmp/ready" ]; then break; fi
+    sleep 0.01
+  done
+  printf 'nbd+unix:///?socket=%s\n%s\n\n' $sock $pid >$record
+  "$cli" swapoff /dev/nbd977 || fail "swapoff failed"
+  [ ! -e $record ] && [ ! -e $sock ] || fail "record or socket are left"
+  if [ $there = no ]; then
+    kill $pid || fail "it killed another"
+  elif kill $pid 2>/dev/null; then
+    fail "it did not kill the server"
+  fi
+done
