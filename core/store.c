@@ -65,7 +65,7 @@ tz_load_page (struct tz_store *s, struct stream *st, uint64_t page, uint64_t w,
               uint8_t *buf)
 {
   unsigned codec = word_codec (w), len = word_len (w);
-  const uint8_t *blob = run_address (&s->region, word_run (w));
+  const uint8_t *blob = len ? run_address (&s->region, word_run (w)) : NULL;
 
   if (len && s->params.checksum
       && unlikely (blob_checksum (blob, codec, len, page)
@@ -78,8 +78,7 @@ tz_load_page (struct tz_store *s, struct stream *st, uint64_t page, uint64_t w,
     return 0;
   case TZ_SAME:
     tz_same_fill (buf, TZ_PAGE,
-                  len ? get64 (blob)
-                      : word_run (w) * UINT64_C (0x100000001), 0);
+                  len ? get64 (blob) : word_run (w) * UINT64_C (0x100000001));
     return 0;
   case TZ_RAW:
     memcpy (buf, blob, TZ_PAGE);
@@ -330,12 +329,14 @@ fetch_page (struct tz_store *s, uint64_t page)
 {
   slot_t *slot = tz_slot (&s->table, page, false);
   uint64_t w = slot ? atomic_load_explicit (slot, memory_order_relaxed) : 0;
-  const uint8_t *p = run_address (&s->region, word_run (w));
-  const uint8_t *end = p + word_len (w);
+  unsigned i, len = word_len (w);
+  const uint8_t *p;
 
-  if (word_len (w) > 0)
-    for (; p < end; p += 64)
-      __builtin_prefetch (p);
+  if (len == 0)
+    return;
+  p = run_address (&s->region, word_run (w));
+  for (i = 0; i < len; i += 64)
+    __builtin_prefetch (p + i);
 }
 
 int

@@ -56,9 +56,7 @@ extern const struct tz_codec_ops *tz_codecs[TZ_CODECS];
 
 /* True if the page is one 8-byte pattern (as memory holds it) repeated. */
 bool tz_same_filled (const uint8_t *page, uint64_t *pattern);
-/* Write count bytes of the pattern, the first of them its byte phase % 8. */
-void tz_same_fill (uint8_t *buf, size_t count, uint64_t pattern,
-                   unsigned phase);
+void tz_same_fill (uint8_t *buf, size_t count, uint64_t pattern);
 const char *tz_same_isa (void);
 
 #endif /* TZ_CODEC_H */

@@ -80,19 +80,17 @@ tz_same_filled (const uint8_t *page, uint64_t *pattern)
 }
 
 void
-tz_same_fill (uint8_t *buf, size_t count, uint64_t pattern, unsigned phase)
+tz_same_fill (uint8_t *buf, size_t count, uint64_t pattern)
 {
-  uint8_t twice[16], block[64];
+  uint64_t block[8];
   size_t i;
 
-  memcpy (twice, &pattern, sizeof pattern);
-  memcpy (twice + 8, &pattern, sizeof pattern);
-  if (memcmp (twice, twice + 1, 8) == 0) {
-    memset (buf, twice[0], count);
+  if (pattern == (uint8_t) pattern * UINT64_C (0x0101010101010101)) {
+    memset (buf, (uint8_t) pattern, count);
     return;
   }
-  for (i = 0; i < sizeof block; i += 8)
-    memcpy (block + i, twice + phase % 8, 8);
+  for (i = 0; i < 8; i++)
+    block[i] = pattern;
   for (; count >= sizeof block; buf += sizeof block, count -= sizeof block)
     memcpy (buf, block, sizeof block);
   memcpy (buf, block, count);

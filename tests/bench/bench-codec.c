@@ -580,7 +580,7 @@ run_side (struct file *f)
   size_t at, n;
   int r;
 
-  tz_same_fill (filled, sizeof filled, 0x0123456789abcdef, 0);
+  tz_same_fill (filled, sizeof filled, 0x0123456789abcdef);
   for (at = 0; at < f->n; at += n) {
     n = f->n - at < PIECE ? f->n - at : PIECE;
     side_blobs (f->pages + at * TZ_PAGE, n, blobs, len);
@@ -599,7 +599,7 @@ run_side_cold (struct side *s, size_t pages)
   uint8_t *filled = allocate (pages * TZ_PAGE);
   int r;
 
-  tz_same_fill (filled, pages * TZ_PAGE, 0x0123456789abcdef, 0);
+  tz_same_fill (filled, pages * TZ_PAGE, 0x0123456789abcdef);
   for (r = 0; r < rounds; r++)
     turn_same_filled (filled, pages, r == 0, s);
   free (filled);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Pages of one pattern: found, and nothing else; filled from any phase. */
+/* Pages of one pattern: found, and nothing else; and filled. */
 #include "cpu.h"
 #include "codec/codec.h"
 #include "codec/same.h"
@@ -29,7 +29,7 @@ one_page (const uint8_t *in)
   CHECK (same == is_same (in));
   if (same) {
     memset (page, 0xa5, TZ_PAGE);
-    tz_same_fill (page, TZ_PAGE, pattern, 0);
+    tz_same_fill (page, TZ_PAGE, pattern);
     CHECK (memcmp (page, in, TZ_PAGE) == 0);
   }
 }
@@ -54,7 +54,7 @@ bodies (void)
   const uint64_t pattern = 0x8001020304050607;
   unsigned i, at;
 
-  tz_same_fill (page, TZ_PAGE, pattern, 0);
+  tz_same_fill (page, TZ_PAGE, pattern);
   for (i = 0; i < sizeof body / sizeof body[0]; i++) {
     if ((tz_cpu () & body[i].cpu) != body[i].cpu)
       continue;
@@ -79,7 +79,7 @@ detect (void)
   unsigned i, bit;
 
   for (i = 0; i < sizeof patterns / sizeof patterns[0]; i++) {
-    tz_same_fill (page, TZ_PAGE, patterns[i], 0);
+    tz_same_fill (page, TZ_PAGE, patterns[i]);
     got = ~patterns[i];
     CHECK (tz_same_filled (page, &got));
     CHECK (got == patterns[i]);
@@ -91,25 +91,24 @@ detect (void)
   }
 }
 
-/* Every length and phase, against either guard. */
+/* Every length, against either guard. */
 static void
 fill (uint64_t pattern)
 {
   uint8_t bytes[8], *p;
-  unsigned phase, n, i, at_end;
+  unsigned n, i, at_end;
 
   memcpy (bytes, &pattern, 8);
   for (n = 0; n <= TZ_PAGE; n += n < 600 ? 1 : 173)
-    for (phase = 0; phase < 8; phase++)
-      for (at_end = 0; at_end < 2; at_end++) {
-        p = at_end ? page + TZ_PAGE - n : page;
-        memset (page, 0xa5, TZ_PAGE);
-        tz_same_fill (p, n, pattern, phase);
-        for (i = 0; i < n; i++)
-          CHECK (p[i] == bytes[(phase + i) % 8]);
-        for (i = 0; i < TZ_PAGE - n; i++)
-          CHECK (page[at_end ? i : n + i] == 0xa5);
-      }
+    for (at_end = 0; at_end < 2; at_end++) {
+      p = at_end ? page + TZ_PAGE - n : page;
+      memset (page, 0xa5, TZ_PAGE);
+      tz_same_fill (p, n, pattern);
+      for (i = 0; i < n; i++)
+        CHECK (p[i] == bytes[i % 8]);
+      for (i = 0; i < TZ_PAGE - n; i++)
+        CHECK (page[at_end ? i : n + i] == 0xa5);
+    }
 }
 
 int
