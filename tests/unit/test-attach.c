@@ -215,6 +215,25 @@ test_shared_leaf (void)
   close (fd);
 }
 
+/* Who does not attach starts afresh, whatever the file holds. */
+static void
+test_anew (void)
+{
+  uint64_t dir, words;
+  int fd = sample (&dir, &words);
+  struct tz_store *s = create (fd);
+  uint8_t got[TZ_PAGE], zeroes[TZ_PAGE] = { 0 };
+
+  CHECK (tz_read (s, got, TZ_PAGE, 0) == 0);
+  CHECK (memcmp (got, zeroes, TZ_PAGE) == 0);
+  tz_close (s);
+  CHECK (attach (fd, &s) == 0);
+  CHECK (tz_read (s, got, TZ_PAGE, 33 * MiB) == 0);
+  CHECK (memcmp (got, zeroes, TZ_PAGE) == 0);
+  tz_close (s);
+  close (fd);
+}
+
 /* ---- What may happen to a file ---- */
 
 #define SUPERBLOCK_WORDS 7
@@ -600,6 +619,7 @@ main (void)
 {
   test_refused ();
   test_shared_leaf ();
+  test_anew ();
   test_other_parameters ();
   test_torn ();
   test_truncated ();
