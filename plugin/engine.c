@@ -123,24 +123,28 @@ load_module (char *why, size_t size)
   return false;
 }
 
-int
-engine_prepare (void)
+/* 0, or -1 after a message if there must be one. */
+static int
+go_without (const char *why)
 {
-  char why[512];
-
-  if (cuda == CUDA_OFF)
-    return 0;
-  if (load_module (why, sizeof why)) {
-    if (ops->probe (why, sizeof why) == 0)
-      return 0;
-    ops = NULL;
-  }
+  ops = NULL;
   if (cuda == CUDA_ON) {
     nbdkit_error ("cuda=on: %s", why);
     return -1;
   }
   nbdkit_debug ("trueno-zram: no GPU is used: %s", why);
   return 0;
+}
+
+int
+engine_prepare (void)
+{
+  char why[512];
+
+  if (cuda == CUDA_OFF
+      || (load_module (why, sizeof why) && ops->probe (why, sizeof why) == 0))
+    return 0;
+  return go_without (why);
 }
 
 static void
@@ -160,17 +164,10 @@ open_engine (struct tz_offload_params *p)
 
   if (!ops)
     return 0;
-  if (ops->open (&p->with, &engine, why, sizeof why) == 0) {
-    p->ops = ops;
-    p->engine = engine;
-    return 0;
-  }
-  ops = NULL;
-  if (cuda == CUDA_ON) {
-    nbdkit_error ("cuda=on: %s", why);
-    return -1;
-  }
-  nbdkit_debug ("trueno-zram: no GPU is used: %s", why);
+  if (ops->open (&p->with, &engine, why, sizeof why) != 0)
+    return go_without (why);
+  p->ops = ops;
+  p->engine = engine;
   return 0;
 }
 
