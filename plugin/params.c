@@ -2,6 +2,7 @@
 /* The parameters: what may be said, and what is said back. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define NBDKIT_API_VERSION 2
@@ -17,7 +18,7 @@ struct tz_params params = {
 };
 
 enum swap_mode swap = SWAP_NO;
-const char *store_path;
+char *store_path;
 
 /* The level can be checked only when the codec is known. */
 static const char *level_given;
@@ -132,6 +133,18 @@ set_swap (const char *value)
   return 0;
 }
 
+/* As seen from wherever the server goes in the background. */
+static int
+set_store (const char *value)
+{
+  if (!*value)
+    return refuse ("store", value,
+                   "the name of a file on hugetlbfs or tmpfs is needed");
+  free (store_path);
+  store_path = nbdkit_absolute_path (value);
+  return store_path ? 0 : -1;
+}
+
 /* 1: there is no such parameter. */
 static int
 set (const char *key, const char *value)
@@ -148,13 +161,8 @@ set (const char *key, const char *value)
     return set_bool (key, value, &params.checksum);
   if (strcmp (key, "swap") == 0)
     return set_swap (value);
-  if (strcmp (key, "store") == 0) {
-    if (!*value)
-      return refuse ("store", value,
-                     "the name of a file on hugetlbfs or tmpfs is needed");
-    store_path = value;
-    return 0;
-  }
+  if (strcmp (key, "store") == 0)
+    return set_store (value);
   if (strcmp (key, "standby") == 0)
     return set_bool (key, value, &params.standby);
   if (strcmp (key, "level") == 0) {

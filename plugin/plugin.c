@@ -112,10 +112,13 @@ log_the_rest (void)
   }
 }
 
-/* Without -v, which would log the same: -D is there to see one thing only. */
+/* Each request begins with this.  Without -v, which would log the same: -D is
+ * there to see one thing only.
+ */
 static void
-log_io (const char *what, uint32_t count, uint64_t offset, uint32_t flags)
+begin (const char *what, uint32_t count, uint64_t offset, uint32_t flags)
 {
+  swap_thread ();
   if (debug_io)
     fprintf (stderr,
              "trueno-zram: %s count=%" PRIu32 " offset=%" PRIu64 "%s%s%s%s\n",
@@ -162,6 +165,7 @@ open_store (void)
   else
     nbdkit_error ("cannot set up a disk of %" PRIu64 " bytes: %m",
                   params.size);
+  storefile_give_up ();
   return -1;
 }
 
@@ -169,9 +173,12 @@ open_store (void)
 static int
 tzp_get_ready (void)
 {
-  if (swap_check (swap, params.memory) == -1 || open_store () == -1
-      || (!params.standby && swap_raise () == -1) || engine_prepare () == -1)
+  if (swap_check (swap, params.memory) == -1 || open_store () == -1)
     return -1;
+  if ((!params.standby && swap_raise () == -1) || engine_prepare () == -1) {
+    storefile_give_up ();
+    return -1;
+  }
   describe ();
   nbdkit_debug ("trueno-zram: size=%" PRIu64 " codec=%s level=%d"
                 " memory=%" PRIu64 "%s checksum=%s isa=%s cpu_features=%s",
@@ -203,8 +210,9 @@ start_store (void *unused)
 }
 
 static int
-tzp_after_fork (void)
+start (void)
 {
+  struct tz_stats st;
   int r;
 
   if (swap_lock () == -1)
@@ -215,17 +223,29 @@ tzp_after_fork (void)
     if (swap == SWAP_NO)
       nbdkit_error ("cannot start the upkeep thread: %m");
     else
-      nbdkit_error ("swap: memory=%" PRIu64 " is taken at the start, and there "
-                    "is not so much%s: %m", params.memory,
+      nbdkit_error ("swap: %s=%" PRIu64 " is taken at the start, and there "
+                    "is not so much%s: %m",
+                    params.reserve ? "reserve" : "memory",
+                    params.reserve ? params.reserve : params.memory,
                     store_path ? " where store= is" : "");
     return -1;
   }
   if (engine_start (store, swap != SWAP_NO) == -1)
     return -1;
-  if (swap_finish (params.reserve && params.reserve < params.memory
-                     ? params.reserve : params.memory) == -1)
+  tz_stats (store, &st);
+  if (swap_finish (st.pool_bytes + st.table_bytes) == -1)
     return -1;
   return params.standby ? stand_by () : 0;
+}
+
+static int
+tzp_after_fork (void)
+{
+  int r = start ();
+
+  if (r == -1)
+    storefile_give_up ();
+  return r;
 }
 
 static void
@@ -339,8 +359,7 @@ static int
 tzp_pread (void *handle, void *buf, uint32_t count, uint64_t offset,
            uint32_t flags)
 {
-  swap_thread ();
-  log_io ("read", count, offset, flags);
+  begin ("read", count, offset, flags);
   return answer ("read", count, offset, tz_read (store, buf, count, offset));
 }
 
@@ -348,22 +367,21 @@ static int
 tzp_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset,
             uint32_t flags)
 {
-  swap_thread ();
-  log_io ("write", count, offset, flags);
+  begin ("write", count, offset, flags);
   return answer ("write", count, offset, tz_write (store, buf, count, offset));
 }
 
 static int
 tzp_flush (void *handle, uint32_t flags)
 {
-  log_io ("flush", 0, 0, flags);
+  begin ("flush", 0, 0, flags);
   return 0;
 }
 
 static int
 tzp_trim (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
-  log_io ("trim", count, offset, flags);
+  begin ("trim", count, offset, flags);
   return answer ("trim", count, offset, tz_zero (store, count, offset));
 }
 
@@ -374,7 +392,7 @@ tzp_trim (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 static int
 tzp_zero (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
-  log_io ("zero", count, offset, flags);
+  begin ("zero", count, offset, flags);
   return answer ("zero", count, offset, tz_zero (store, count, offset));
 }
 
@@ -417,7 +435,7 @@ tzp_extents (void *handle, uint32_t count, uint64_t offset, uint32_t flags,
   };
   int r;
 
-  log_io ("extents", count, offset, flags);
+  begin ("extents", count, offset, flags);
   r = tz_extents (store, count, offset, add_extent, &state);
   return answer ("extents", count, offset, r > 0 ? 0 : r);
 }

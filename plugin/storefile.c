@@ -18,18 +18,22 @@
 
 #include "storefile.h"
 
+static const char *fresh; /* the file, if it held nothing and is ours */
+
 /* True if the file system the file is on has this mount option. */
 static bool
 mounted_with (dev_t dev, const char *option)
 {
   unsigned major_nr, minor_nr;
   char line[4096];
+  const char *p;
   bool yes = false;
   FILE *f = fopen ("/proc/self/mountinfo", "re");
 
   while (f && fgets (line, sizeof line, f))
     if (sscanf (line, "%*d %*d %u:%u", &major_nr, &minor_nr) == 2
-        && makedev (major_nr, minor_nr) == dev && strstr (line, option))
+        && makedev (major_nr, minor_nr) == dev && (p = strstr (line, " - "))
+        && strstr (p, option))
       yes = true;
   if (f)
     fclose (f);
@@ -71,18 +75,50 @@ lock (const char *path, int fd)
   return -1;
 }
 
+/* Only what was made here may be removed again. */
+static int
+open_or_make (const char *path, bool *made)
+{
+  int fd = open (path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+  *made = fd != -1;
+  if (fd == -1 && errno == EEXIST)
+    fd = open (path, O_RDWR | O_CLOEXEC);
+  if (fd == -1)
+    nbdkit_error ("store=%s: %m", path);
+  return fd;
+}
+
+/* The pages are whatever programs keep in memory.  In a directory where anybody
+ * may make files, somebody may have made this one in time.
+ */
+static int
+keep_others_out (const char *path, int fd, const struct stat *st)
+{
+  if (st->st_uid != geteuid () && st->st_uid != 0) {
+    nbdkit_error ("store=%s: the file belongs to another user (uid %u), who "
+                  "could read the pages: remove it, or name another",
+                  path, (unsigned) st->st_uid);
+    return -1;
+  }
+  if (st->st_uid == geteuid () && (st->st_mode & 077)
+      && fchmod (fd, 0600) == -1) {
+    nbdkit_error ("store=%s: cannot keep others from reading the pages: %m",
+                  path);
+    return -1;
+  }
+  return 0;
+}
+
 int
 storefile_open (const char *path, bool *attach, bool *standby)
 {
-  bool existed = access (path, F_OK) == 0;
-  int fd = open (path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   struct stat st;
-  int locked;
+  bool made;
+  int fd = open_or_make (path, &made), locked;
 
-  if (fd == -1) {
-    nbdkit_error ("store=%s: %m", path);
+  if (fd == -1)
     return -1;
-  }
   locked = lock (path, fd);
   if (locked == -1)
     ; /* it said why */
@@ -92,15 +128,24 @@ storefile_open (const char *path, bool *attach, bool *standby)
     nbdkit_error ("store=%s: %m", path);
   else if (!S_ISREG (st.st_mode))
     nbdkit_error ("store=%s: this is not a regular file", path);
-  else if (check_file_system (path, fd, st.st_dev) == 0) {
+  else if (check_file_system (path, fd, st.st_dev) == 0
+           && keep_others_out (path, fd, &st) == 0) {
     *attach = locked == 0 || st.st_size > 0;
     *standby = locked == 0;
+    fresh = *attach ? NULL : path;
     return fd;
   }
-  if (!existed)
+  if (made && locked == 1)
     unlink (path);
   close (fd);
   return -1;
+}
+
+void
+storefile_give_up (void)
+{
+  if (fresh)
+    unlink (fresh);
 }
 
 int

@@ -12,6 +12,11 @@
  */
 int storefile_open (const char *path, bool *attach, bool *standby);
 
+/* This server does not come to serve: remove the file if it held nothing, so
+ * that it takes no memory, and whoever tries again may give other parameters.
+ */
+void storefile_give_up (void);
+
 /* Wait until the other server ends, which the kernel tells by its lock however
  * it came to its end.  0, or -1 if this server is to end instead.
  */

@@ -95,12 +95,12 @@ check_memlock (uint64_t pool)
     return 0;
   if (getrlimit (RLIMIT_MEMLOCK, &r) == -1)
     return missing ("getrlimit", "this should not happen");
-  /* Address space counts, and nbdkit has some hundred megabytes of that. */
+  /* nbdkit has some hundred megabytes of address space. */
   if (r.rlim_cur == RLIM_INFINITY)
     return 0;
   snprintf (how, sizeof how,
             "it may lock %" PRIu64 " bytes and needs more than memory=%" PRIu64
-            ": " LOCK_HOW,
+            ", as all of its address space counts: " LOCK_HOW,
             (uint64_t) r.rlim_cur, pool);
   errno = EPERM;
   return not_locked ("the pool cannot be locked in memory", how);

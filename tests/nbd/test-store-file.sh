@@ -93,6 +93,21 @@ refused 'Is a directory' 64M store="$shm"
 refused 'No such file or directory' 64M store="$shm/none/file"
 refused 'the name of a file' 64M store=
 
+# Nobody else reads the pages, whoever made the file.
+rm "$file"
+(umask 0 && : >"$file")
+start_nbdkit trueno-zram "${same[@]}"
+[ "$(stat -c %a "$file")" = 600 ] || fail "others can read the pages"
+stop_nbdkit || fail "the server did not end well"
+if [ "$(id -u)" = 0 ]; then
+  for content in '' some; do
+    printf %s "$content" >"$shm/theirs"
+    chown 12345 "$shm/theirs"
+    refused 'belongs to another user (uid 12345)' 64M store="$shm/theirs"
+    [ "$(cat "$shm/theirs")" = "$content" ] || fail "it was changed"
+  done
+fi
+
 # Removed, it starts afresh: with another identity.
 rm "$file"
 start_nbdkit trueno-zram "${same[@]}"

@@ -52,3 +52,4 @@ requires_no_sanitizer
 rm "$file"
 refused 'is not so much where store= is: Cannot' 64M memory=32M swap=try \
   store="$file"
+[ ! -e "$file" ] || fail "a store that never served is left"

@@ -43,6 +43,12 @@ nbdinfo --size "nbd+unix:///?socket=$tmp/orphan.sock" ||
   fail "it ended with its parent"
 kill "$(cat "$tmp/orphan")"
 
+# More memory than the disk can take is not taken.
+stop_nbdkit
+start_nbdkit trueno-zram 16M memory=1G swap=yes
+nbd_script <<<'h.pread(1, 0)'
+[ "$(status VmRSS)" -le $((2 * 16384 + 16384)) ] || fail "more than it can take"
+
 # With a reserve, little is taken at the start, and no more than is needed.
 stop_nbdkit
 start_nbdkit -v trueno-zram 1G memory=64M swap=yes reserve=4M
