@@ -10,7 +10,6 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <libnbd.h>
@@ -97,10 +96,10 @@ read_flags (struct nbd_handle *h)
 static const char *
 await_ready (struct nbd_handle *h)
 {
-  const time_t end = time (NULL) + PATIENCE;
+  const time_t end = seconds () + PATIENCE;
 
   while (nbd_aio_is_connecting (h)) {
-    if (time (NULL) > end)
+    if (seconds () > end)
       return "the server does not answer";
     if (nbd_poll (h, 1000) == -1)
       /* libnbd takes it for a mistake of ours if a server hangs up before its

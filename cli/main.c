@@ -23,11 +23,20 @@ static const char usage[] =
   "       trueno-zram --help | --version\n"
   "man trueno-zram has the details.\n";
 
+time_t
+seconds (void)
+{
+  struct timespec t;
+
+  clock_gettime (CLOCK_MONOTONIC, &t);
+  return t.tv_sec;
+}
+
 /* What is tried again and again is complained about now and then. */
 void
 complain (const char *format, ...)
 {
-  static char last[512];
+  static char last[768];
   static time_t when;
   char line[sizeof last];
   va_list args;
@@ -35,10 +44,10 @@ complain (const char *format, ...)
   va_start (args, format);
   vsnprintf (line, sizeof line, format, args);
   va_end (args);
-  if (strcmp (line, last) == 0 && time (NULL) < when + 10)
+  if (strcmp (line, last) == 0 && seconds () < when + 10)
     return;
   strcpy (last, line);
-  when = time (NULL);
+  when = seconds ();
   dprintf (STDERR_FILENO, "trueno-zram: %s\n", line);
 }
 
