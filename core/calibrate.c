@@ -89,14 +89,19 @@ decode_part (void *opaque, unsigned from, unsigned n)
   struct sample *m = opaque;
   struct tz_store *s = m->o->store;
   struct stream *st = tz_stream_get (s);
+  const struct tz_codec_ops *ops = tz_codecs[s->codec];
+  void *scratch = st->scratch[s->codec];
   const struct blob *b;
+  uint8_t *page;
 
   for (; n > 0; n--, from++) {
     b = &m->blob[from % SAMPLES];
+    page = m->out + (size_t) from * TZ_PAGE;
     if (s->params.checksum)
-      tz_checksum (b->bytes, b->len, from);
-    tz_codecs[s->codec]->decode (st->scratch[s->codec], b->bytes, b->len,
-                                 m->out + (size_t) from * TZ_PAGE);
+      tz_decode_checked (ops, scratch, b->bytes, b->len, page,
+                         (uint64_t) (from % SAMPLES) << 4 | s->codec, b->sum);
+    else
+      ops->decode (scratch, b->bytes, b->len, page);
   }
   tz_stream_put (st);
 }

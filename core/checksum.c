@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "checksum.h"
-#include "checksum-numbers.h"
 #include "cpu.h"
 #include "codec/bytes.h"
 
@@ -90,15 +89,16 @@ sum_first (const uint8_t *p, size_t len)
   return fn (p, len);
 }
 
+uint64_t
+tz_checksum_sum (const uint8_t *p, size_t len)
+{
+  return atomic_load_explicit (&sum, memory_order_relaxed) (p, len);
+}
+
 uint32_t
 tz_checksum (const uint8_t *p, size_t len, uint64_t seed)
 {
-  uint64_t h = atomic_load_explicit (&sum, memory_order_relaxed) (p, len);
-
-  h += seed * TZ_CHECKSUM_MUL0 + len * TZ_CHECKSUM_MUL1;
-  h = (h ^ h >> 32) * TZ_CHECKSUM_MUL2;
-  h = (h ^ h >> 29) * TZ_CHECKSUM_MUL3;
-  return h >> 32;
+  return tz_checksum_end (tz_checksum_sum (p, len), len, seed);
 }
 
 const char *

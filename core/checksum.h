@@ -25,16 +25,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "checksum-numbers.h"
+
 /* Check len bytes, 1 … TZ_PAGE.  Unless they are a whole page, TZ_BLOB_SLACK
  * bytes after them may be read; they do not matter.
  */
 uint32_t tz_checksum (const uint8_t *p, size_t len, uint64_t seed);
 
+/* The first h; and what is left to do. */
+typedef uint64_t tz_checksum_sum_fn (const uint8_t *p, size_t len);
+tz_checksum_sum_fn tz_checksum_sum;
+static inline uint32_t
+tz_checksum_end (uint64_t h, size_t len, uint64_t seed)
+{
+  h += seed * TZ_CHECKSUM_MUL0 + len * TZ_CHECKSUM_MUL1;
+  h = (h ^ h >> 32) * TZ_CHECKSUM_MUL2;
+  h = (h ^ h >> 29) * TZ_CHECKSUM_MUL3;
+  return h >> 32;
+}
+
 /* "scalar", "avx2", … */
 const char *tz_checksum_isa (void);
 
-/* For the bodies, which work out the first h. */
-typedef uint64_t tz_checksum_sum_fn (const uint8_t *p, size_t len);
+/* The bodies of tz_checksum_sum, and their numbers. */
 tz_checksum_sum_fn tz_checksum_sum_scalar, tz_checksum_sum_ssse3,
     tz_checksum_sum_avx2, tz_checksum_sum_avx512, tz_checksum_sum_neon;
 

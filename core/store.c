@@ -42,10 +42,10 @@ tz_stream_put (struct stream *st)
 /* What a blob is said to be is part of its checksum, so that a word which
  * points at another page's blob does not pass.
  */
-static uint32_t
-blob_checksum (const uint8_t *blob, unsigned codec, unsigned len, uint64_t page)
+static inline uint64_t
+blob_seed (uint64_t page, unsigned codec)
 {
-  return tz_checksum (blob, len, page << 4 | codec);
+  return page << 4 | codec;
 }
 
 /* ---- One page out ---- */
@@ -55,6 +55,19 @@ bad_blob (struct tz_store *s)
 {
   stat_add (&tz_stat_cell (s)->bad_blobs, 1);
   return -EIO;
+}
+
+static int
+decode_blob (struct tz_store *s, struct stream *st, uint64_t page,
+             unsigned codec, const uint8_t *blob, unsigned len, uint8_t *buf)
+{
+  const struct tz_codec_ops *ops = tz_codecs[codec];
+  void *scratch = st ? st->scratch[codec] : NULL;
+
+  if (!s->params.checksum)
+    return ops->decode (scratch, blob, len, buf);
+  return tz_decode_checked (ops, scratch, blob, len, buf,
+                            blob_seed (page, codec), get32 (blob + len));
 }
 
 /* Decode the page a word stands for; its slot is locked.  The stream is only
@@ -67,8 +80,8 @@ tz_load_page (struct tz_store *s, struct stream *st, uint64_t page, uint64_t w,
   unsigned codec = word_codec (w), len = word_len (w);
   const uint8_t *blob = len ? run_address (&s->region, word_run (w)) : NULL;
 
-  if (len && s->params.checksum
-      && unlikely (blob_checksum (blob, codec, len, page)
+  if (codec < TZ_LD64 && len && s->params.checksum
+      && unlikely (tz_checksum (blob, len, blob_seed (page, codec))
                    != get32 (blob + len)))
     return bad_blob (s);
 
@@ -84,8 +97,7 @@ tz_load_page (struct tz_store *s, struct stream *st, uint64_t page, uint64_t w,
     memcpy (buf, blob, TZ_PAGE);
     return 0;
   default:
-    if (tz_codecs[codec]->decode (st ? st->scratch[codec] : NULL, blob, len,
-                                  buf))
+    if (decode_blob (s, st, page, codec, blob, len, buf))
       return bad_blob (s);
     return 0;
   }
@@ -147,7 +159,7 @@ tz_put_blob (struct tz_store *s, uint64_t page, unsigned codec,
   memcpy (p, blob, len);
   /* Of the original, which is in the cache. */
   if (s->params.checksum)
-    put32 (p + len, blob_checksum (blob, codec, len, page));
+    put32 (p + len, tz_checksum (blob, len, blob_seed (page, codec)));
   return w | (uint64_t) run << WORD_RUN_SHIFT;
 }
 

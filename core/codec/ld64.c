@@ -4,9 +4,11 @@
  * and the choice of one.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 
+#include "checksum.h"
 #include "cpu.h"
 #include "codec/bytes.h"
 #include "codec/codec.h"
@@ -213,13 +215,28 @@ const struct ld64_body *const tz_ld64_bodies[] = {
 };
 
 static const struct ld64_body *
-body (void)
+best (void)
 {
   const struct ld64_body *const *b = tz_ld64_bodies;
 
   while (((*b)->needs & ~tz_cpu ()) != 0)
     b++;
   return *b;
+}
+
+/* Any thread may be the first, and several at once. */
+static inline const struct ld64_body *
+body (void)
+{
+  static _Atomic (const struct ld64_body *) chosen;
+  const struct ld64_body *b
+      = atomic_load_explicit (&chosen, memory_order_relaxed);
+
+  if (__builtin_expect (!b, 0)) {
+    b = best ();
+    atomic_store_explicit (&chosen, b, memory_order_relaxed);
+  }
+  return b;
 }
 
 static size_t
@@ -249,6 +266,17 @@ ld64_decode (void *scratch, const uint8_t *blob, size_t len, uint8_t *page)
   return body ()->decode (blob, len, page);
 }
 
+static int
+ld64_decode_sum (const uint8_t *blob, size_t len, uint8_t *page, uint64_t *sum)
+{
+  const struct ld64_body *b = body ();
+
+  if (b->decode_sum)
+    return b->decode_sum (blob, len, page, sum);
+  *sum = tz_checksum_sum (blob, len);
+  return b->decode (blob, len, page);
+}
+
 static const char *
 ld64_isa (void)
 {
@@ -263,5 +291,6 @@ const struct tz_codec_ops tz_ld64_ops = {
   .scratch_size = ld64_scratch_size,
   .encode = ld64_encode,
   .decode = ld64_decode,
+  .decode_sum = ld64_decode_sum,
   .isa = ld64_isa,
 };

@@ -62,6 +62,8 @@ struct ld64_body {
   int (*encode[LD64_LEVELS + 1]) (struct ld64_scratch *s, const uint8_t *page,
                                   uint8_t *dst);
   int (*decode) (const uint8_t *blob, size_t len, uint8_t *page);
+  int (*decode_sum) (const uint8_t *blob, size_t len, uint8_t *page,
+                     uint64_t *sum); /* NULL: one after the other will do */
 };
 
 /* Orders for a shuffle of eight bytes, lowest byte first, that bring those

@@ -29,6 +29,23 @@ round_trip (const struct ld64_body *body, const uint8_t *page)
   }
 }
 
+/* The same by the other way to decode, if there is one. */
+static void
+decode_sum (const struct ld64_body *body, const uint8_t *blob, size_t size,
+            const uint8_t *page, int expected)
+{
+  uint64_t sum;
+
+  if (!body->decode_sum)
+    return;
+  memset (out.start, 0xa5, TZ_PAGE);
+  FUZZ_CHECK (body->decode_sum (blob, size, out.start, &sum) == expected);
+  if (expected == 0) {
+    FUZZ_CHECK (memcmp (out.start, page, TZ_PAGE) == 0);
+    FUZZ_CHECK (sum == tz_checksum_sum_scalar (blob, size));
+  }
+}
+
 int
 LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 {
@@ -57,6 +74,7 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
       FUZZ_CHECK (memcmp (out.start, first, TZ_PAGE) == 0);
     memcpy (first, out.start, TZ_PAGE);
     expected = r;
+    decode_sum (tz_ld64_bodies[i], blob, size, first, r);
     if (r == 0 && size % 8 == 0)
       round_trip (tz_ld64_bodies[i], first);
   }

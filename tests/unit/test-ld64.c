@@ -33,6 +33,23 @@ find_bodies (void)
   CHECK (strcmp (tz_ld64_ops.isa (), bodies[0]->isa) == 0);
 }
 
+/* Decoding and adding up at once does the same, and adds up as others do. */
+static void
+decode_sum (const struct ld64_body *body, const uint8_t *blob, size_t len,
+            uint8_t *out, int expected)
+{
+  uint8_t page[TZ_PAGE];
+  uint64_t sum;
+
+  memcpy (page, out, TZ_PAGE);
+  memset (out, 0x5a, TZ_PAGE);
+  CHECK (body->decode_sum (blob, len, out, &sum) == expected);
+  if (expected == 0) {
+    CHECK (memcmp (out, page, TZ_PAGE) == 0);
+    CHECK (sum == tz_checksum_sum_scalar (blob, len));
+  }
+}
+
 /* Decode a blob, its slack ending where a guard page starts, with every body
  * into a page that touches a guard page at its end and one that does at its
  * start.  All must agree; returns what they say and leaves the page.
@@ -51,6 +68,8 @@ decode (const uint8_t *blob, size_t len, uint8_t *page)
     memset (target, (int) i, 2 * TZ_PAGE);
     r = bodies[i / 2]->decode (in, len, out);
     CHECK (r == 0 || r == -EBADMSG);
+    if (bodies[i / 2]->decode_sum)
+      decode_sum (bodies[i / 2], in, len, out, r);
     CHECK (target[i % 2 ? TZ_PAGE : TZ_PAGE - 1] == i);
     if (i == 0) {
       expected = r;

@@ -5,55 +5,22 @@
 #include <immintrin.h>
 
 #include "checksum.h"
+#include "codec/x86/checksum-avx512.h"
 
 #define TARGET(isa) __attribute__ ((target (isa)))
 #define KEY(type)   ((const type *) tz_checksum_key)
 #define FOLD(type)  ((const type *) tz_checksum_fold)
 
-TARGET ("avx2")
-static inline uint64_t
-total256 (__m256i v)
-{
-  __m128i h = _mm_add_epi64 (_mm256_castsi256_si128 (v),
-                             _mm256_extracti128_si256 (v, 1));
-
-  return _mm_cvtsi128_si64 (_mm_add_epi64 (h, _mm_unpackhi_epi64 (h, h)));
-}
-
-#define MADD512(p, key)                                                       \
-  _mm512_madd_epi16 (_mm512_loadu_si512 (p), key)
-
 TARGET ("avx512f,avx512bw")
 uint64_t
 tz_checksum_sum_avx512 (const uint8_t *p, size_t len)
 {
-  const __m512i k0 = KEY (__m512i)[0], k1 = KEY (__m512i)[1],
-                k2 = KEY (__m512i)[2], k3 = KEY (__m512i)[3];
-  __m512i a = _mm512_setzero_si512 (), b = a, x, y;
-  const __m512i *key = KEY (__m512i);
+  struct sums512 s = { _mm512_setzero_si512 (), _mm512_setzero_si512 () };
 
-  for (; len >= 256; len -= 256, p += 256) {
-    x = _mm512_add_epi32 (MADD512 (p, k0), MADD512 (p + 64, k1));
-    y = _mm512_add_epi32 (MADD512 (p + 128, k2), MADD512 (p + 192, k3));
-    a = _mm512_add_epi32 (a, _mm512_add_epi32 (x, y));
-    b = _mm512_add_epi32 (b, a);
-  }
-  if (len > 0) {
-    for (; len >= 64; len -= 64, p += 64)
-      a = _mm512_add_epi32 (a, MADD512 (p, *key++));
-    if (len > 0) {
-      x = _mm512_maskz_loadu_epi8 (((__mmask64) 1 << len) - 1, p);
-      a = _mm512_add_epi32 (a, _mm512_madd_epi16 (x, *key));
-    }
-    b = _mm512_add_epi32 (b, a);
-  }
-  a = _mm512_xor_si512 (a, FOLD (__m512i)[0]);
-  b = _mm512_xor_si512 (b, FOLD (__m512i)[1]);
-  x = _mm512_mul_epu32 (a, b);
-  y = _mm512_mul_epu32 (_mm512_srli_epi64 (a, 32), _mm512_srli_epi64 (b, 32));
-  x = _mm512_add_epi64 (x, y);
-  return total256 (_mm256_add_epi64 (_mm512_castsi512_si256 (x),
-                                     _mm512_extracti64x4_epi64 (x, 1)));
+  for (; len >= 256; len -= 256, p += 256)
+    sum512_block (&s, p);
+  sum512_rest (&s, p, len);
+  return sum512_fold (&s);
 }
 
 #define LOAD256(p)                                                            \
