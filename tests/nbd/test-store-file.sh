@@ -99,12 +99,12 @@ rm "$file"
 start_nbdkit trueno-zram "${same[@]}"
 [ "$(stat -c %a "$file")" = 600 ] || fail "others can read the pages"
 stop_nbdkit || fail "the server did not end well"
-if [ "$(id -u)" = 0 ]; then
+if [ $EUID = 0 ]; then
   for content in '' some; do
     printf %s "$content" >"$shm/theirs"
     chown 12345 "$shm/theirs"
     refused 'belongs to another user (uid 12345)' 64M store="$shm/theirs"
-    [ "$(cat "$shm/theirs")" = "$content" ] || fail "it was changed"
+    [ "$(cat "$shm/theirs" || echo gone)" = "$content" ] || fail "it was changed"
   done
 fi
 

@@ -3,7 +3,7 @@
 # A file system without room for the store: a message or an error, and never
 # the signal that touching a page without memory behind it brings.
 source "$(dirname "$0")/functions.sh"
-mount=$tmp/mount
+mount=$tmp/noswap # it is not mounted so
 mkdir "$mount"
 requires mount -t tmpfs -o size=12M trueno-zram "$mount"
 cleanup_fn umount "$mount"
@@ -24,6 +24,8 @@ refused ()
 
 # Writes fail when there is no more; reads do not.
 start_nbdkit trueno-zram 64M memory=32M codec=raw store="$file"
+grep -q 'warning: this tmpfs may itself be swapped out' "$tmp/server.log" ||
+  fail "no warning that it may be swapped out"
 nbd_script <<'END'
 data = random.Random(8).randbytes(65536)
 for i in range(1024):
@@ -53,3 +55,10 @@ rm "$file"
 refused 'is not so much where store= is: Cannot' 64M memory=32M swap=try \
   store="$file"
 [ ! -e "$file" ] || fail "a store that never served is left"
+
+# Without a warning where there is nothing to warn of.
+umount "$mount"
+requires mount -t tmpfs -o noswap,size=12M trueno-zram "$mount"
+start_nbdkit trueno-zram 1M store="$file"
+stop_nbdkit || fail "the server did not end well"
+[ ! -s "$tmp/server.log" ] || fail "it said: $(cat "$tmp/server.log")"

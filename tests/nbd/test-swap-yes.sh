@@ -20,6 +20,23 @@ chrt -p $pid | grep -q SCHED_RR || fail "no real-time priority"
 upkeep=$(find /proc/$pid/task -mindepth 1 -maxdepth 1 | sort -V | tail -n 1)
 chrt -p "${upkeep##*/}" | grep -q SCHED_OTHER || fail "upkeep has priority"
 grep -q 'swap: .* KiB locked' "$tmp/server.log" || fail "not logged"
+if ! grep -q 'oom_score_adj is denied' "$tmp/server.log"; then
+  [ "$(cat /proc/$pid/oom_score_adj)" = -1000 ] || fail "not spared"
+fi
+if ! grep -q 'PR_SET_IO_FLUSHER is denied' "$tmp/server.log"; then
+  # PF_MEMALLOC_NOIO of the kernel's flags of a process
+  [ $(($(cut -d' ' -f9 /proc/$pid/stat) >> 19 & 1)) = 1 ] || fail "not a flusher"
+fi
+awk '/^[0-9a-f]+-[0-9a-f]+ / { m = $0 }
+     /^Size:/ { size = $2 }
+     /^Rss:/ && $2 < size && m ~ /r..p .*(nbdkit|libc\.so|libzstd)/ {
+       print m ", of it in memory: " $2 }' /proc/$pid/smaps >"$tmp/absent"
+[ ! -s "$tmp/absent" ] || fail "it would have to be read: $(cat "$tmp/absent")"
+awk '/^[0-9a-f]+-[0-9a-f]+ / { m = $0 }
+     /^Size:/ { size = $2 }
+     /^Rss:/ && $2 == size && m ~ / r-xp .*(gnutls|unistring)/ { print m }' \
+  /proc/$pid/smaps >"$tmp/useless"
+[ ! -s "$tmp/useless" ] || fail "nobody uses this: $(cat "$tmp/useless")"
 
 # Connected, and busy with the largest requests of a kernel client.
 nbd_script <<'END'
@@ -30,9 +47,18 @@ assert h.pread(131072, 131072 * 63) == data
 END
 echo "after requests: $(($(status VmRSS) - 65536)) KiB"
 [ "$(status VmRSS)" -le $((65536 + 24576)) ] || fail "more than 24 MiB beyond"
+# What was mapped since is locked, too: the stacks of threads.
+awk '/^[0-9a-f]+-[0-9a-f]+ / { m = $0 }
+     /^VmFlags:/ && !/ lo( |$)/ && m !~ /\[v/ { print m }' \
+  /proc/$pid/smaps >"$tmp/unlocked"
+[ ! -s "$tmp/unlocked" ] || fail "not locked: $(cat "$tmp/unlocked")"
 "$load" -n 20000 -w 2000 -z 16777216 -p $pid "$uri" >"$tmp/load" ||
   fail "load failed"
 cat "$tmp/load"
+# Stacks are small, and ready before they are needed.
+awk '/^Size:/ { size = $2 } /^Rss:/ && size == 256 && $2 >= 64 { n++ }
+     END { print n + 0, "stacks"; exit (n < 8) }' /proc/$pid/smaps ||
+  fail "stacks are not in memory"
 
 # It outlives who started it.
 sh -c '"$@" </dev/null >/dev/null 2>&1 & sleep 0.5' sh \
@@ -45,12 +71,13 @@ kill "$(cat "$tmp/orphan")"
 
 # More memory than the disk can take is not taken.
 stop_nbdkit
-start_nbdkit trueno-zram 16M memory=1G swap=yes
+start_nbdkit -D trueno-zram.stats=1 trueno-zram 16M memory=1G swap=yes
 nbd_script <<<'h.pread(1, 0)'
 [ "$(status VmRSS)" -le $((2 * 16384 + 16384)) ] || fail "more than it can take"
+stop_nbdkit
+[ "$(stat_of cores_min_pages)" = -1 ] || fail "requests wait for other threads"
 
 # With a reserve, little is taken at the start, and no more than is needed.
-stop_nbdkit
 start_nbdkit -v trueno-zram 1G memory=64M swap=yes reserve=4M
 nbd_script <<<'h.pread(1, 0)'
 [ "$(status VmRSS)" -le $((4096 + 16384)) ] || fail "more than the reserve"
