@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -443,7 +444,18 @@ test_garbage (unsigned n)
 
 /* ---- The room between pages ---- */
 
-/* What was free when the store was left is as good as before. */
+static uint64_t
+bytes_of (int fd)
+{
+  struct stat st;
+
+  CHECK (fstat (fd, &st) == 0);
+  return (uint64_t) st.st_blocks * 512;
+}
+
+/* What was free when the store was left is as good as before, and what nobody
+ * needs goes back to the system.
+ */
 static void
 test_room (void)
 {
@@ -463,6 +475,9 @@ test_room (void)
   for (i = 0; i < n; i += 2)
     CHECK (tz_write (s, buf, TZ_PAGE, i * TZ_PAGE) == 0);
   CHECK (tz_write (s, buf, TZ_PAGE, n * TZ_PAGE) == -ENOSPC);
+  CHECK (bytes_of (fd) >= 8 * MiB);
+  CHECK (tz_zero (s, SIZE, 0) == 0);
+  CHECK (bytes_of (fd) <= MiB);
   tz_close (s);
   close (fd);
 }

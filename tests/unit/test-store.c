@@ -168,6 +168,49 @@ run_anywhere (void)
   CHECK (sched_setaffinity (0, sizeof all, &all) == 0);
 }
 
+/* ---- What may be asked for ---- */
+
+static void
+refused (struct tz_params p)
+{
+  struct tz_store *s;
+
+  CHECK (tz_open (&p, &s) == -EINVAL);
+}
+
+static void
+test_parameters (void)
+{
+  static const struct tz_params good
+      = { .size = 1, .memory = TZ_MEMORY_MIN, .codec = TZ_LZ4, .level = 3,
+          .fd = -1 };
+  struct tz_params p = good;
+  struct tz_store *s;
+  uint8_t byte = 1;
+  int codec, n = 0;
+
+  CHECK (tz_open (&p, &s) == 0);
+  CHECK (tz_write (s, &byte, 1, 0) == 0 && tz_write (s, &byte, 1, 1) == -EINVAL);
+  CHECK (tz_zero (s, 2, 0) == -EINVAL && tz_read (s, &byte, 1, 0) == 0);
+  CHECK (byte == 1 && tz_read (s, &byte, UINT64_MAX, 1) == -EINVAL);
+  tz_close (s);
+  refused ((p = good, p.size = 0, p));
+  refused ((p = good, p.size = UINT64_C (1) << 63, p));
+  refused ((p = good, p.memory--, p));
+  refused ((p = good, p.level++, p));
+  refused ((p = good, p.level = 0, p));
+  refused ((p = good, p.codec = TZ_SAME, p));
+  refused ((p = good, p.codec = TZ_CODECS, p));
+  refused ((p = good, p.attach = true, p));
+  refused ((p = good, p.standby = true, p));
+  for (codec = 0; codec <= TZ_AUTO; codec++)
+    if (tz_codec_by_name (tz_codec_name (codec)) == codec)
+      n++;
+    else
+      CHECK (tz_codec_by_name (tz_codec_name (codec)) == -EINVAL);
+  CHECK (n == 5 && tz_codec_by_name ("same") == -EINVAL);
+}
+
 /* ---- A full pool ---- */
 
 static void
@@ -652,6 +695,7 @@ test_sparse (void)
   uint64_t before = resident (), was = stats (s).mem_used_total, at;
   uint8_t page[TZ_PAGE];
 
+  CHECK (was >= sizeof *s + s->scratch_len);
   memset (page, 7, sizeof page);
   for (at = 0; at < UINT64_C (1) << 44; at += UINT64_C (1) << 35)
     CHECK (tz_write (s, page, TZ_PAGE, at) == 0);
@@ -762,7 +806,7 @@ test_memory (enum tz_codec codec)
 {
   struct tz_store *s = store_with (PAGES * TZ_PAGE, 0, codec, -1);
   uint64_t idle, full, left, rng = 3, i, memory;
-  struct tz_stats st;
+  struct tz_stats st, after;
 
   CHECK (tz_start (s) == 0);
   run_on (0);
@@ -777,6 +821,9 @@ test_memory (enum tz_codec codec)
   printf ("%s: full %.4f of blobs and table\n", tz_codec_name (codec),
           (double) full / memory);
   CHECK (full <= 1.06 * memory);
+  CHECK (st.mem_used_total
+         == st.pool_bytes + st.table_bytes + st.fixed_bytes);
+  CHECK (st.fixed_bytes >= s->scratch_len && st.table_bytes > 0);
 
   /* From another CPU each time: none may leave its holes behind. */
   for (i = 0; i < 3 * PAGES; i++) {
@@ -795,7 +842,10 @@ test_memory (enum tz_codec codec)
   printf ("%s: left after trimming %.4f\n", tz_codec_name (codec),
           (double) left / full);
   CHECK (left <= 0.05 * full);
-  CHECK (stats (s).run_bytes == 0 && stats (s).orig_data_size == 0);
+  after = stats (s);
+  CHECK (after.run_bytes == 0 && after.orig_data_size == 0);
+  CHECK (after.mem_used_total < st.mem_used_total / 4);
+  CHECK (after.mem_used_max >= st.mem_used_total);
   run_anywhere ();
   tz_close (s);
 }
@@ -898,6 +948,7 @@ test_no_allocation (enum tz_codec codec, unsigned requests)
   long faults;
   unsigned i;
 
+  run_on (0); /* another CPU's shard would take chunks of its own */
   CHECK (tz_start (s) == 0);
   for (i = 0; i < 64; i++)
     numbered_page (pages + i * TZ_PAGE, i);
@@ -913,9 +964,10 @@ test_no_allocation (enum tz_codec codec, unsigned requests)
   mallocs = atomic_load (&allocations) - mallocs;
   printf ("%s: %u requests, %ld page faults, %lu allocations\n",
           tz_codec_name (codec), requests, faults, mallocs);
+  CHECK (stats (s).reserve_misses == misses);
   if (COUNTING)
     CHECK (faults == 0 && mallocs == 0);
-  CHECK (stats (s).reserve_misses == misses);
+  run_anywhere ();
   tz_close (s);
 }
 
@@ -989,6 +1041,7 @@ main (void)
 
   setlinebuf (stdout);
   CHECK (sched_getaffinity (0, sizeof all, &all) == 0);
+  test_parameters ();
   test_full ();
   test_fit ();
   test_last_hole ();

@@ -10,6 +10,7 @@ static uint8_t dst[TZ_DST_SIZE] __attribute__ ((aligned (64)));
 static uint8_t *page;
 static void *scratch;
 static int level;
+static uint64_t total; /* bytes of blobs */
 
 static void *
 contexts (int l)
@@ -29,8 +30,10 @@ round_trip (const uint8_t *in)
   int n = tz_zstd_ops.encode (scratch, in, dst, level);
 
   CHECK (n >= 0 && n < TZ_PAGE);
+  total += n > 0 ? n : TZ_PAGE;
   if (n == 0)
     return;
+  CHECK (dst[0] == 0); /* neither size nor checksum nor dictionary */
   memset (page, 0xa5, TZ_PAGE);
   CHECK (tz_zstd_ops.decode (scratch, dst, n, page) == 0);
   CHECK (memcmp (page, in, TZ_PAGE) == 0);
@@ -79,10 +82,23 @@ known_answers (void)
   CHECK (tz_zstd_ops.decode (scratch, run, sizeof run, page) == -EBADMSG);
 }
 
+/* Bytes that all pages take at a level. */
+static uint64_t
+all_at (int l, char **files)
+{
+  level = l;
+  total = 0;
+  scratch = contexts (level);
+  all_pages (files, 1, round_trip);
+  free (scratch);
+  return total;
+}
+
 int
 main (int argc, char *argv[])
 {
   struct mallinfo2 before, after;
+  uint64_t fast, dense;
   int l;
 
   (void) argc;
@@ -104,9 +120,11 @@ main (int argc, char *argv[])
     CHECK (after.uordblks == before.uordblks);
     free (scratch);
   }
-  level = tz_zstd_ops.default_level;
+  fast = all_at (tz_zstd_ops.min_level, argv + 1);
+  dense = all_at (tz_zstd_ops.max_level, argv + 1);
+  total = all_at (tz_zstd_ops.default_level, argv + 1);
+  CHECK (dense < total && total < fast);
   scratch = contexts (level);
-  all_pages (argv + 1, 1, round_trip);
   all_pages (argv + 1, 16, mutants);
   free (scratch);
   return EXIT_SUCCESS;
