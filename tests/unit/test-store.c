@@ -1033,6 +1033,36 @@ test_race (enum tz_codec codec)
   tz_close (s);
 }
 
+/* A page may need a codec's scratch only once its lock was waited for. */
+
+static void *
+read_first (void *opaque)
+{
+  CHECK (holds_numbered (opaque, 0, 9));
+  return NULL;
+}
+
+static void
+test_changed_meanwhile (void)
+{
+  struct tz_store *s = store_with (MiB, 0, TZ_ZSTD, -1);
+  pthread_t id;
+  slot_t *slot;
+  uint64_t w;
+
+  write_numbered (s, 0, 9);
+  slot = tz_slot (&s->table, 0, false);
+  w = tz_slot_lock (slot);
+  CHECK (word_codec (w) == TZ_ZSTD);
+  atomic_store (slot, word_make (TZ_SAME, 0, 7) | WORD_LOCK);
+  CHECK (pthread_create (&id, NULL, read_first, s) == 0);
+  while (!(atomic_load (slot) & WORD_WAITER))
+    usleep (100);
+  tz_slot_unlock (slot, w);
+  pthread_join (id, NULL);
+  tz_close (s);
+}
+
 int
 main (void)
 {
@@ -1054,6 +1084,7 @@ main (void)
     test_damage (codecs[i]);
     test_race (codecs[i]);
   }
+  test_changed_meanwhile ();
   test_misplaced ();
   test_no_memory (-1, false);
   test_no_memory (memfd_create ("store", 0), false);
