@@ -48,7 +48,6 @@ put_entries (uint32_t *e, __m256i hash, unsigned first)
   store (e, _mm256_or_si256 (hash, number));
 }
 
-
 /* The empty statement keeps clang from folding shift and scale into a shift and
  * a mask, one more step for each of thousands of words.
  */
@@ -158,7 +157,13 @@ TARGET unsigned
 tz_lz4_encode_avx2 (struct lz4_work *work, uint8_t *dst,
                     unsigned narrow_below)
 {
-  return encode (work, dst, narrow_below);
+  unsigned n = encode (work, dst, narrow_below);
+
+  /* Where gcc knows what registers a function it calls leaves alone, it forgets
+   * this, and all SSE code that runs later, whoever's, pays for it.
+   */
+  _mm256_zeroupper ();
+  return n;
 }
 
 #endif
