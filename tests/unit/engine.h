@@ -261,6 +261,16 @@ static const struct tz_engine_ops engine_ops = {
   .close = faulty_close,
 };
 
+/* Have an engine of which no batch ever ended end them. */
+static inline void
+engine_go_on (struct tz_engine *e)
+{
+  atomic_store (&engine_faults, 0);
+  pthread_mutex_lock (&e->lock);
+  pthread_cond_signal (&e->work);
+  pthread_mutex_unlock (&e->lock);
+}
+
 /* What tz_offload_start takes to use it for all requests of min pages. */
 static inline struct tz_offload_params
 engine_params (unsigned min, unsigned batch)

@@ -202,30 +202,166 @@ test_loss (enum engine_fault f)
   tz_close (s);
 }
 
-/* A damaged blob is an error with an engine as without, and only there. */
 static void
-test_damage (bool pinned)
+damage (struct tz_store *s, enum tz_codec codec)
 {
-  struct tz_store *s = store_with (TZ_LZ4, true, pinned);
-  struct tz_offload_params p = engine_params (1, 256);
-  struct tz_stats st;
+  struct tz_stats before, after;
   uint64_t page = 40, w;
 
-  faults (0, 1);
-  write_image (s);
-  CHECK (tz_offload_start (s, &p) == 0);
+  tz_stats (s, &before);
   do
     w = atomic_load (tz_slot (&s->table, ++page, false));
-  while (word_codec (w) != TZ_LZ4);
+  while (word_codec (w) != (unsigned) codec);
   run_address (&s->region, word_run (w))[3] ^= 4;
   CHECK (tz_read (s, got, 200 * TZ_PAGE, 0) == -EIO);
-  tz_stats (s, &st);
-  CHECK (st.failed_reads == 1 && st.bad_blobs == 1);
+  tz_stats (s, &after);
+  CHECK (after.failed_reads == before.failed_reads + 1);
+  CHECK (after.bad_blobs == before.bad_blobs + 1);
   CHECK (reads_well (s, page * TZ_PAGE, 0));
   CHECK (reads_well (s, 200 * TZ_PAGE, (page + 1) * TZ_PAGE));
   run_address (&s->region, word_run (w))[3] ^= 4;
   CHECK (reads_well (s, 200 * TZ_PAGE, 0));
+}
+
+/* A damaged blob or page is an error with an engine or several cores as
+ * without, and only there.
+ */
+static void
+test_damage (bool pinned, bool cores)
+{
+  struct tz_store *s = store_with (TZ_LZ4, true, pinned);
+  struct tz_offload_params p = { .cores = true, .min_pages = 1 };
+
+  faults (0, 1);
+  if (!cores)
+    p = engine_params (1, 256);
+  write_image (s);
+  CHECK (tz_offload_start (s, &p) == 0);
+  damage (s, TZ_LZ4);
+  damage (s, TZ_RAW);
   tz_close (s);
+}
+
+/* ---- Tickets ---- */
+
+static struct device *
+device_with (unsigned wait_ms, unsigned timeout_ms, struct tz_engine **e)
+{
+  struct tz_offload_params p = engine_params (1, 4);
+  struct device *d;
+
+  p.wait_us = wait_ms * 1000;
+  p.timeout_ms = timeout_ms;
+  *e = p.engine;
+  CHECK (tz_device_start (&d, &p, false) == 0);
+  return d;
+}
+
+/* Pages of zeroes to compress; NULL if there is no ticket. */
+static struct ticket *
+hand_in (struct device *d, unsigned n)
+{
+  struct ticket *t = tz_device_get (d);
+  unsigned i;
+
+  if (!t)
+    return NULL;
+  t->op = TZ_ENCODE;
+  t->codec = TZ_LZ4;
+  t->n = n;
+  for (i = 0; i < n; i++)
+    t->job[i].src = t->stage + (size_t) i * STAGE_STRIDE;
+  tz_device_submit (d, t);
+  return t;
+}
+
+static bool
+works (struct device *d, unsigned n)
+{
+  struct ticket *t = hand_in (d, n);
+  bool done = t && tz_device_wait (d, t);
+
+  if (t)
+    tz_device_put (d, t);
+  else
+    usleep (1000);
+  return done;
+}
+
+static unsigned
+free_tickets (struct device *d)
+{
+  struct ticket *t[16];
+  unsigned n = 0, i;
+
+  while (n < 16 && (t[n] = tz_device_get (d)))
+    n++;
+  for (i = 0; i < n; i++)
+    tz_device_put (d, t[i]);
+  return n;
+}
+
+/* Of a ticket that nobody waits for any more, the memory is not used again
+ * while the engine may do so, but is afterwards.
+ */
+static void
+test_orphan (void)
+{
+  struct tz_engine *e;
+  struct device *d = device_with (300, 400, &e);
+  unsigned all = free_tickets (d), i;
+  struct ticket *t;
+
+  CHECK (all > 0 && all < 16);
+  faults (ENGINE_NEVER, 1);
+  /* The engine has it after 300 ms, and is late after 700. */
+  t = hand_in (d, 1);
+  CHECK (!tz_device_wait (d, t));
+  tz_device_put (d, t);
+  CHECK (free_tickets (d) < all);
+  engine_go_on (e);
+  for (i = 0; i < 5000 && free_tickets (d) < all; i++)
+    usleep (1000);
+  CHECK (free_tickets (d) == all);
+  tz_device_stop (d);
+}
+
+/* A ticket that is taken back out of the queue leaves that in order. */
+static void
+test_unqueue (void)
+{
+  struct tz_engine *e;
+  struct device *d = device_with (1000, 300, &e);
+  unsigned i;
+
+  faults (0, 1);
+  CHECK (!works (d, 1)); /* it waits for more */
+  for (i = 0; i < 50 && !works (d, 4); i++)
+    ;
+  CHECK (i < 50);
+  tz_device_stop (d);
+}
+
+/* What is queued behind a batch that is late does not wait for it. */
+static void
+test_behind_late (void)
+{
+  struct tz_engine *e;
+  struct device *d = device_with (0, 1000, &e);
+  struct ticket *t[3];
+  unsigned i;
+
+  faults (ENGINE_NEVER, 1);
+  t[0] = hand_in (d, 4);
+  t[1] = hand_in (d, 4);
+  usleep (500000);
+  t[2] = hand_in (d, 1);
+  CHECK (!tz_device_wait (d, t[2]));
+  CHECK (t[2]->state == TICKET_DONE);
+  for (i = 0; i < 3; i++)
+    tz_device_put (d, t[i]);
+  engine_go_on (e);
+  tz_device_stop (d);
 }
 
 /* ---- Many at once, while pages are rewritten ---- */
@@ -365,6 +501,39 @@ test_later (enum tz_codec codec, bool engine, bool cores, unsigned f)
   tz_close (at_once);
 }
 
+/* What was written while a page was being compressed is not replaced. */
+static void
+test_later_rewritten (void)
+{
+  struct tz_store *s = store_with (TZ_LD64, true, false);
+  struct tz_offload_params p = engine_params (1, 64);
+  unsigned seen = atomic_load (&engine_seen), gen, n, i;
+  uint8_t page[TZ_PAGE];
+
+  p.later = true;
+  faults (ENGINE_NEVER, 1);
+  CHECK (tz_offload_start (s, &p) == 0);
+  for (gen = 1; gen <= 2; gen++) {
+    for (n = 0; n < 64; n++) {
+      generation (page, n, gen);
+      CHECK (tz_write (s, page, TZ_PAGE, n * TZ_PAGE) == 0);
+    }
+    for (i = 0; i < 5000 && atomic_load (&engine_seen) == seen; i++)
+      usleep (1000);
+    CHECK (atomic_load (&engine_seen) > seen);
+  }
+  engine_go_on (p.engine);
+  for (i = 0; i < 20000 && stats (s).later_backlog > 0; i++)
+    usleep (1000);
+  CHECK (stats (s).later_pages > 0);
+  for (n = 0; n < 64; n++) {
+    generation (page, n, 2);
+    CHECK (tz_read (s, got, TZ_PAGE, n * TZ_PAGE) == 0);
+    CHECK (memcmp (got, page, TZ_PAGE) == 0);
+  }
+  tz_close (s);
+}
+
 /* In a pool that is full with pages that could be compressed, who writes does
  * that.
  */
@@ -420,6 +589,13 @@ test_start (void)
 
   s = store_with (TZ_LD64, true, false);
   p = engine_params (0, 4096);
+  CHECK (tz_offload_start (s, &p) == 0);
+  st = stats (s);
+  CHECK (st.engine_min_pages == st.crossover_all);
+  tz_close (s);
+
+  s = store_with (TZ_LD64, true, false);
+  p = engine_params (0, 4096);
   p.always = true;
   CHECK (tz_offload_start (s, &p) == 0);
   st = stats (s);
@@ -441,7 +617,7 @@ test_start (void)
   p = engine_params (1, 64);
   p.with.lanes = TZ_ENGINE_LANES + 1;
   CHECK (tz_offload_start (s, &p) == -EINVAL);
-  CHECK (atomic_load (&engine_closed) == closed + 4);
+  CHECK (atomic_load (&engine_closed) == closed + 5);
   write_image (s);
   read_all_over (s, 3);
   tz_close (s);
@@ -471,13 +647,18 @@ main (void)
   }
   test_loss (ENGINE_NEVER);
   test_loss (ENGINE_LOST);
-  test_damage (false);
-  test_damage (true);
+  test_damage (false, false);
+  test_damage (true, false);
+  test_damage (false, true);
+  test_orphan ();
+  test_unqueue ();
+  test_behind_late ();
   test_later (TZ_LD64, false, false, 0);
   test_later (TZ_LZ4, false, true, 0);
   test_later (TZ_LD64, true, false, 0);
   test_later (TZ_LD64, true, false,
               ENGINE_SUBMIT | ENGINE_POLL | ENGINE_PAGE | ENGINE_LATE);
+  test_later_rewritten ();
   test_later_full ();
   test_threads (false, true, false, 0);
   test_threads (false, true, true, 0);
