@@ -17,7 +17,7 @@
 
 struct options {
   const char *device; /* /dev/nbdN, or NULL for any */
-  int connections;
+  int connections;    /* or 0 */
   uint64_t timeout, dead_timeout; /* seconds */
 };
 

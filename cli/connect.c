@@ -61,6 +61,17 @@ notify_ready (void)
     close (fd);
 }
 
+/* A connection is one thread in the server and one in the kernel. */
+static int
+suitable_connections (const struct export *e)
+{
+  const long cpus = sysconf (_SC_NPROCESSORS_ONLN);
+
+  if (!export_multi (e) || cpus < 1)
+    return 1;
+  return cpus < 4 ? cpus : 4;
+}
+
 static int
 attach (struct device *d, const struct export *e,
         const struct options *options)
@@ -129,15 +140,18 @@ stay (const struct device *d, const struct export *e, int events)
 }
 
 int
-connect_and_stay (const char *uri, const struct options *options, int ready_fd)
+connect_and_stay (const char *uri, const struct options *wanted, int ready_fd)
 {
+  struct options options = *wanted;
   struct export e;
   struct device d;
   int events;
 
   if (export_open (&e, uri) == -1)
     return EXIT_FAILURE;
-  if (options->connections > 1 && !export_multi (&e)) {
+  if (options.connections == 0)
+    options.connections = suitable_connections (&e);
+  if (options.connections > 1 && !export_multi (&e)) {
     complain ("%s: this server allows one connection only: use -C 1", uri);
     return EXIT_FAILURE;
   }
@@ -150,7 +164,7 @@ connect_and_stay (const char *uri, const struct options *options, int ready_fd)
     return EXIT_FAILURE;
   harden ();
   catch_signals ();
-  if (attach (&d, &e, options) == -1)
+  if (attach (&d, &e, &options) == -1)
     return EXIT_FAILURE;
   dprintf (ready_fd, "/dev/nbd%d\n", d.index);
   if (ready_fd != STDOUT_FILENO)

@@ -106,8 +106,7 @@ main (int argc, char *argv[])
     { "version", no_argument, NULL, 'V' },
     { NULL, 0, NULL, 0 },
   };
-  struct options options = { .connections = 4, .timeout = 10,
-                             .dead_timeout = 600 };
+  struct options options = { .timeout = 10, .dead_timeout = 600 };
   struct server server = { 0 };
   const char *operand;
   int c, command, fitting = ~0, priority = 150;

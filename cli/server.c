@@ -28,6 +28,7 @@
 #include "cli.h"
 
 #define RETRY      10          /* seconds */
+#define RESERVE    "2M"        /* kept ready for requests */
 #define MEMORY_MIN (128 << 10) /* bytes; what the plugin wants at least */
 
 /* What it takes to start one. */
@@ -131,8 +132,7 @@ become_server (const struct start *st, bool standby)
   int n = 7;
   char text[16];
 
-  if (st->store[0])
-    argv[n++] = st->store;
+  argv[n++] = st->store[0] ? st->store : "reserve=" RESERVE;
   if (standby)
     argv[n++] = "standby=yes";
   snprintf (text, sizeof text, "%ld", (long) getpid ());

@@ -142,7 +142,8 @@ struct pool {
   uint32_t populated_max;
   uint32_t leaves;
   atomic_uint ready_count;  /* written under lock, read without */
-  atomic_uint_fast64_t misses; /* chunks populated within a request */
+  atomic_bool starved;      /* a request waited for a chunk in vain */
+  atomic_uint_fast64_t misses; /* requests that had to wait for a chunk */
   unsigned reserve;         /* how long the ready list is kept */
   unsigned wake;            /* how short it gets until upkeep is woken */
   bool prefault;            /* requests never populate a chunk */

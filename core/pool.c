@@ -36,6 +36,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <time.h>
 
 #include "internal.h"
 
@@ -47,6 +48,10 @@ enum chunk_state { COLD, READY, SHARD, LEAF };
 #define RESERVE_CHUNKS 32
 /* Pools smaller than this many chunks a shard waste room on sharding. */
 #define MIN_SHARD_CHUNKS 64
+/* How many milliseconds a request waits for upkeep where it may not populate a
+ * chunk itself: upkeep may wait for memory that only this request can free.
+ */
+#define PATIENCE 100
 
 /* ---- Lists of chunks, linked by number ---- */
 
@@ -354,6 +359,7 @@ put_ready (struct pool *p, uint32_t c)
   pthread_mutex_lock (&p->lock);
   push (p, &p->ready, c);
   atomic_fetch_add (&p->ready_count, 1);
+  atomic_store (&p->starved, false);
   pthread_mutex_unlock (&p->lock);
 }
 
@@ -385,22 +391,53 @@ populate_one (struct pool *p)
   return err;
 }
 
+/* A chunk of the ready list, or 0: then, whether there could be more. */
+static uint32_t
+pop_ready (struct pool *p, bool *more)
+{
+  uint32_t c;
+
+  pthread_mutex_lock (&p->lock);
+  c = pop (p, &p->ready);
+  if (c)
+    atomic_fetch_sub (&p->ready_count, 1);
+  *more = p->cold || p->top < p->end;
+  pthread_mutex_unlock (&p->lock);
+  return c;
+}
+
+/* Give upkeep a millisecond; false after too many.  Then other requests do not
+ * wait either until there is a chunk: theirs are not to add up to what a client
+ * takes for an outage.
+ */
+static bool
+await_upkeep (struct pool *p, unsigned *waited)
+{
+  const struct timespec pause = { .tv_nsec = 1000000 };
+
+  if (*waited == PATIENCE)
+    atomic_store (&p->starved, true);
+  if (atomic_load (&p->starved))
+    return false;
+  p->want_upkeep (p->want_upkeep_arg, true);
+  nanosleep (&pause, NULL);
+  ++*waited;
+  return true;
+}
+
 /* A populated, clear chunk of nobody's; 0: there is no more memory. */
 static uint32_t
 take_ready (struct pool *p)
 {
+  unsigned waited = 0;
   uint32_t c;
+  bool more;
 
-  for (;;) {
-    pthread_mutex_lock (&p->lock);
-    c = pop (p, &p->ready);
-    if (c)
-      atomic_fetch_sub (&p->ready_count, 1);
-    pthread_mutex_unlock (&p->lock);
-    if (c || p->prefault || populate_one (p) <= 0)
+  while ((c = pop_ready (p, &more)) == 0 && more)
+    if (!(p->prefault ? await_upkeep (p, &waited) : populate_one (p) > 0))
       break;
-    atomic_fetch_add (&p->misses, 1);
-  }
+    else if (waited <= 1)
+      atomic_fetch_add (&p->misses, 1);
   if (atomic_load (&p->ready_count) < p->wake)
     p->want_upkeep (p->want_upkeep_arg, true);
   return c;

@@ -170,7 +170,7 @@ struct tz_stats {
   uint64_t failed_writes;    /* … zeroes included */
   uint64_t bad_blobs;        /* blobs that did not decode or verify */
   uint64_t pool_full;        /* pages refused for want of memory */
-  uint64_t reserve_misses;   /* chunks a request had to populate itself */
+  uint64_t reserve_misses;   /* waits of requests for fresh memory */
 };
 void tz_stats (struct tz_store *store, struct tz_stats *stats);
 

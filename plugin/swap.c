@@ -18,6 +18,7 @@
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
 
+#include "params.h"
 #include "swap.h"
 
 #ifndef PR_SET_IO_FLUSHER /* Linux 5.6 */
@@ -261,10 +262,24 @@ never_used (const char *path, unsigned long offset)
                                        "/libpcre2-8.so", "/libunistring.so" };
   size_t i;
 
+  if (offset == 0)
+    return false;
   for (i = 0; i < sizeof names / sizeof names[0]; i++)
-    if (offset != 0 && strstr (path, names[i]))
+    if (strstr (path, names[i]))
       return true;
-  return false;
+  /* Pages of another server may be of any codec. */
+  return strstr (path, "/libzstd.so") && params.codec != TZ_ZSTD
+         && !store_path;
+}
+
+/* Forget what starting brought in. */
+static void
+drop (void *start, size_t len)
+{
+  if (munlock (start, len) == 0) {
+    madvise (start, len, MADV_DONTNEED);
+    mlock2 (start, len, MLOCK_ONFAULT);
+  }
 }
 
 /* Have program, plugin and libraries in memory: a page of theirs that must be
@@ -287,8 +302,12 @@ populate_files (void)
         || inode == 0 || perms[0] != 'r' || perms[3] != 'p')
       continue;
     advice = perms[1] == 'w' ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
-    if (advice == MADV_POPULATE_READ && never_used (line, offset))
+    if (advice == MADV_POPULATE_READ && never_used (line, offset)) {
+      /* What is not text was written to. */
+      if (perms[2] == 'x')
+        drop ((void *) from, to - from);
       continue;
+    }
     if (madvise ((void *) from, to - from, advice) == 0)
       bytes += to - from;
   }

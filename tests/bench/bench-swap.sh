@@ -46,12 +46,12 @@ echo 'memory () { set -- \$(cat /sys/block/zram0/mm_stat); echo \$3; }' \
 END
     return ;;
   unix) cat <<'END'
-server ram -U /run/ram.sock trueno-zram $swap memory=160M reserve=8M swap=yes
+server ram -U /run/ram.sock trueno-zram $swap memory=160M reserve=2M swap=yes
 uri=nbd+unix:///?socket=/run/ram.sock
 END
     ;;
   tcp) cat <<'END'
-server ram -i 127.0.0.1 trueno-zram $swap memory=160M reserve=8M swap=yes
+server ram -i 127.0.0.1 trueno-zram $swap memory=160M reserve=2M swap=yes
 uri=nbd://127.0.0.1
 END
     ;;

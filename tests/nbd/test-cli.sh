@@ -46,9 +46,10 @@ start_nbdkit --filter=blocksize-policy trueno-zram 1M blocksize-minimum=8192 \
   blocksize-preferred=8192
 refused 'larger blocks' connect "$uri"
 start_nbdkit --filter=multi-conn trueno-zram 1M multi-conn-mode=disable
-refused 'one connection only: use -C 1' connect "$uri"
-if [ ! -e /sys/module/nbd ]; then
+refused 'one connection only: use -C 1' connect -C 2 "$uri"
+if [ ! -e /sys/module/nbd ]; then # else it would be used
   refused "load them with 'modprobe nbd'" connect -C 1 "$uri"
+  refused "load them with 'modprobe nbd'" connect "$uri"
 fi
 
 pod=$top_srcdir/docs/trueno-zram.pod

@@ -10,7 +10,7 @@ requires chrt -r 1 true
 
 status () { awk -v "n=$1:" '$1 == n { print $2 }' /proc/$pid/status; }
 
-start_nbdkit -v trueno-zram 1G memory=64M swap=yes
+start_nbdkit -v trueno-zram 1G memory=64M swap=yes codec=zstd
 nbd_script <<<'h.pread(1, 0)' # it answers when it is ready
 [ "$(status VmLck)" -ge 65536 ] || fail "the pool is not locked"
 [ "$(status VmRSS)" -ge 65536 ] || fail "the pool is not in memory"
