@@ -431,8 +431,11 @@ static int
 zero_part (struct tz_store *s, uint64_t count, uint64_t offset)
 {
   struct stream *st = tz_stream_get (s);
-  int err = write_part (s, st, offset / TZ_PAGE, NULL, offset % TZ_PAGE, count);
+  int err;
 
+  do
+    err = write_part (s, st, offset / TZ_PAGE, NULL, offset % TZ_PAGE, count);
+  while (unlikely (err == -ENOSPC) && tz_later_help (s, st));
   tz_stream_put (st);
   return err;
 }

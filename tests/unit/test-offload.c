@@ -566,6 +566,35 @@ test_later_full (void)
   CHECK (n >= at_once - at_once / 8);
 }
 
+/* So does who zeroes a part of a page. */
+static void
+test_later_full_zero (void)
+{
+  struct tz_params sp = { .size = MiB, .memory = MiB, .level = 1,
+                          .codec = TZ_LD64, .checksum = true, .fd = -1 };
+  struct tz_offload_params p = { .later = true, .min_pages = 1 };
+  const unsigned room = 15 * 15; /* a chunk is the table's */
+  struct tz_store *s;
+  uint8_t page[TZ_PAGE];
+  unsigned n, i;
+
+  CHECK (tz_open (&sp, &s) == 0 && tz_start (s) == 0);
+  CHECK (tz_offload_start (s, &p) == 0);
+  for (n = 0; n < room; n++) {
+    if (n == room - 1) /* of the others none becomes smaller */
+      for (i = 0; i < 20000 && stats (s).later_backlog > 0; i++)
+        usleep (1000);
+    make_page (n == room - 1 ? 5 : 3, n, page);
+    CHECK (tz_write (s, page, TZ_PAGE, (uint64_t) n * TZ_PAGE) == 0);
+  }
+  CHECK (tz_zero (s, 10, 100) == 0);
+  make_page (3, 0, page);
+  memset (page + 100, 0, 10);
+  CHECK (tz_read (s, got, TZ_PAGE, 0) == 0);
+  CHECK (memcmp (got, page, TZ_PAGE) == 0);
+  tz_close (s);
+}
+
 /* ---- Start ---- */
 
 static void
@@ -660,6 +689,7 @@ main (void)
               ENGINE_SUBMIT | ENGINE_POLL | ENGINE_PAGE | ENGINE_LATE);
   test_later_rewritten ();
   test_later_full ();
+  test_later_full_zero ();
   test_threads (false, true, false, 0);
   test_threads (false, true, true, 0);
   test_threads (false, false, false, 0);
