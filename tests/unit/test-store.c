@@ -404,6 +404,9 @@ test_extents (void)
   write_numbered (s, LEAF_WORDS, 2);
   CHECK (tz_write (s, zeroes, 2 * TZ_PAGE, leaf + TZ_PAGE) == 0);
   CHECK (tz_write (s, "x", 1, size - 1) == 0);
+  /* What is absent stays so. */
+  CHECK (tz_zero (s, 10, TZ_PAGE + 100) == 0);
+  CHECK (tz_zero (s, 10, 2 * leaf + 100) == 0);
   /* A page that is being read or written is what it is. */
   slot = tz_slot (&s->table, LEAF_WORDS + 1, false);
   CHECK (tz_slot_lock (&slot[0]) && tz_slot_lock (&slot[5]) == 0);
