@@ -49,15 +49,6 @@ guarded_alloc (size_t size)
   return g;
 }
 
-/* A copy of data whose last byte is the last one before the guard. */
-static inline uint8_t *
-guarded_copy (struct guarded g, const void *data, size_t len)
-{
-  if (len)
-    memcpy (g.end - len, data, len);
-  return g.end - len;
-}
-
 /* A small generator, the same on every machine. */
 static inline uint64_t
 fuzz_random (uint64_t *state)

@@ -231,6 +231,7 @@ test_full (void)
   pages = page;
   st = stats (s);
   CHECK (st.pool_full == 1 && st.failed_writes == 1);
+  CHECK (st.reserve_misses == 16); /* nobody had made any ready */
   CHECK (st.huge_pages == pages && st.huge_pages_since == pages);
   CHECK (st.pool_bytes + st.table_bytes == st.mem_limit);
 
