@@ -207,7 +207,7 @@ typedef void tz_word_fn (void *opaque, uint64_t word);
 int tz_table_attach (struct table *t, bool checksum, tz_word_fn *fn,
                      void *opaque);
 
-/* Bytes a page's run takes for a word: 0 if it has none. */
+/* Units of the run that a word stands for: 0 if it has none. */
 static inline unsigned
 word_units (uint64_t w, bool checksum)
 {

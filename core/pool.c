@@ -31,7 +31,8 @@
  *
  * Requests move chunks from ready to a shard and back.  Upkeep moves them
  * between cold and ready, so that requests neither wait for the system nor
- * touch memory first.  A chunk that a request must populate itself is counted.
+ * touch memory first.  How often one must all the same, or has to wait for
+ * upkeep, is counted.
  */
 #include <errno.h>
 #include <limits.h>

@@ -114,10 +114,10 @@ void tz_close (struct tz_store *store);
 int tz_read (struct tz_store *store, void *buf, uint64_t count,
              uint64_t offset);
 
-/* -ENOSPC: the pool is full, or has nothing ready (reserve): pages before the
- * failing one are written, that one and those after it keep what they held.
- * -EIO: as tz_read, from the rest of a page that is written in part, or the
- * codec failed.
+/* -ENOSPC: the pool is full, or (reserve) had nothing ready for a tenth of a
+ * second: pages before the failing one are written, that one and those after it
+ * keep what they held.  -EIO: as tz_read, from the rest of a page that is
+ * written in part, or the codec failed.
  */
 int tz_write (struct tz_store *store, const void *buf, uint64_t count,
               uint64_t offset);
