@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# What checks and measures a real GPU, on the emulated one: that they run, and
-# that the check notices pages which a driver spoils.
+# The module that uses a real GPU, and what checks and measures one, on the
+# emulated one; and that the check notices pages which a driver spoils.
 set -e
 cd "${top_builddir:-.}"
 tmp=$(mktemp -d)
@@ -10,6 +10,7 @@ cp tests/emul/.libs/libcuda.so "$tmp/libcuda.so.1"
 export LD_LIBRARY_PATH=$tmp FAKE_CUDA=$tmp/faults
 export ASAN_OPTIONS=detect_leaks=0 # they end and leave it to the system
 
+./test-module tests/emul/.libs/cuda-module.so
 ./test-gpu --pages 128
 echo 'bad 100' >"$FAKE_CUDA"
 if ./test-gpu --pages 128 2>"$tmp/err"; then
