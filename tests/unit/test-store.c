@@ -531,6 +531,35 @@ test_damage (enum tz_codec codec)
   tz_close (s);
 }
 
+/* A pattern's blob, too; and a word that says another codec than wrote it. */
+static void
+test_damaged_pattern (void)
+{
+  struct tz_store *s = store_with (MiB, 0, TZ_RAW, -1);
+  uint8_t page[TZ_PAGE], got[TZ_PAGE], *blob;
+  slot_t *slot;
+  uint64_t w;
+  unsigned i;
+
+  tz_same_fill (page, TZ_PAGE, 0x0123456789abcdef);
+  CHECK (tz_write (s, page, TZ_PAGE, 0) == 0);
+  slot = tz_slot (&s->table, 0, false);
+  w = atomic_load (slot);
+  CHECK (word_codec (w) == TZ_SAME && word_len (w) == 8);
+  blob = run_address (&s->region, word_run (w));
+  for (i = 0; i < 8 + CHECKSUM_LEN; i++) {
+    blob[i] ^= 1;
+    CHECK (tz_read (s, got, TZ_PAGE, 0) == -EIO);
+    blob[i] ^= 1;
+  }
+  atomic_store (slot, word_make (TZ_RAW, 8, word_run (w)));
+  CHECK (tz_read (s, got, TZ_PAGE, 0) == -EIO);
+  atomic_store (slot, w);
+  CHECK (tz_read (s, got, TZ_PAGE, 0) == 0);
+  CHECK (memcmp (got, page, TZ_PAGE) == 0);
+  tz_close (s);
+}
+
 /* A word that points at another page's blob is damage, too. */
 static void
 test_misplaced (void)
@@ -1093,6 +1122,8 @@ main (void)
     test_race (codecs[i]);
   }
   test_changed_meanwhile ();
+  test_damage (TZ_RAW);
+  test_damaged_pattern ();
   test_misplaced ();
   test_no_memory (-1, false);
   test_no_memory (memfd_create ("store", 0), false);
