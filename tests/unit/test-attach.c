@@ -4,6 +4,7 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -37,6 +38,20 @@ lseek (int fd, off_t offset, int whence)
     return -1;
   }
   return real (fd, offset, whence);
+}
+
+static atomic_uint punched;
+
+int
+fallocate (int fd, int mode, off_t offset, off_t len)
+{
+  static int (*real) (int, int, off_t, off_t);
+
+  if (!real)
+    real = (int (*) (int, int, off_t, off_t)) dlsym (RTLD_NEXT, "fallocate");
+  if (mode & FALLOC_FL_PUNCH_HOLE)
+    atomic_fetch_add (&punched, 1);
+  return real (fd, mode, offset, len);
 }
 
 static void
@@ -524,6 +539,39 @@ test_no_holes (void)
   close (fd);
 }
 
+/* Who stands by has its memory before it knows what is in it, and keeps that. */
+static void
+test_standby (void)
+{
+  struct tz_params p = params;
+  uint8_t want[TZ_PAGE], got[TZ_PAGE];
+  struct tz_store *first, *second;
+  unsigned i, before;
+
+  p.fd = memfd_create ("store", 0);
+  p.prefault = true;
+  CHECK (tz_open (&p, &first) == 0 && tz_start (first) == 0);
+  p.attach = p.standby = true;
+  CHECK (tz_open (&p, &second) == 0 && tz_start (second) == 0);
+  for (i = 0; i < 1000; i++) {
+    numbered_page (want, i);
+    CHECK (tz_write (first, want, TZ_PAGE, i * TZ_PAGE) == 0);
+  }
+  CHECK (tz_zero (first, 900 * TZ_PAGE, 0) == 0);
+  CHECK (memcmp (tz_id (first), tz_id (second), TZ_ID_LEN) == 0);
+  tz_close (first);
+  before = atomic_load (&punched);
+  CHECK (tz_attach (second) == 0);
+  CHECK (atomic_load (&punched) == before);
+  for (i = 900; i < 1000; i++) {
+    numbered_page (want, i);
+    CHECK (tz_read (second, got, TZ_PAGE, i * TZ_PAGE) == 0);
+    CHECK (memcmp (want, got, TZ_PAGE) == 0);
+  }
+  tz_close (second);
+  close (p.fd);
+}
+
 /* A page's codec need not be the one that the store now writes. */
 static void
 test_other_codec (enum tz_codec was, enum tz_codec is)
@@ -643,6 +691,7 @@ main (void)
   test_room ();
   test_locked ();
   test_no_holes ();
+  test_standby ();
   test_other_codec (TZ_ZSTD, TZ_LD64);
   test_other_codec (TZ_LD64, TZ_ZSTD);
   test_other_codec (TZ_LZ4, TZ_RAW);

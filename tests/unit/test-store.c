@@ -931,21 +931,34 @@ my_faults (void)
  * would copy at the first touch.
  */
 static void
-test_forked (void)
+touch (volatile void *start, size_t len)
 {
-  struct tz_store *s = store_with (MiB, 0, TZ_LD64, -1);
-  volatile uint8_t *p = s->scratch;
-  pid_t pid = fork ();
+  long faults = my_faults ();
   size_t i;
-  long faults;
+
+  for (i = 0; i < len; i += TZ_PAGE)
+    ((volatile uint8_t *) start)[i] |= 0;
+  CHECK (my_faults () == faults);
+}
+
+static void
+test_forked (bool prefault)
+{
+  struct tz_params p = { .size = MiB, .memory = 64 * MiB, .codec = TZ_LD64,
+                         .level = 1, .prefault = prefault, .fd = -1 };
+  struct tz_store *s;
+  pid_t pid;
   int status;
 
+  CHECK (tz_open (&p, &s) == 0);
+  pid = fork ();
   if (pid == 0) {
     CHECK (tz_start (s) == 0);
-    faults = my_faults ();
-    for (i = 0; i < s->scratch_len; i += TZ_PAGE)
-      p[i] |= 0;
-    CHECK (my_faults () == faults);
+    touch (s->scratch, s->scratch_len);
+    if (prefault) {
+      touch (s->region.base, s->region.len);
+      touch (s->pool.chunks, s->pool.end * sizeof *s->pool.chunks);
+    }
     _exit (0);
   }
   CHECK (waitpid (pid, &status, 0) == pid && status == 0);
@@ -1134,7 +1147,8 @@ main (void)
   test_no_release ();
   if (COUNTING) {
     test_sparse ();
-    test_forked ();
+    test_forked (false);
+    test_forked (true);
     read_samples ();
     test_memory (TZ_LD64);
     test_memory (TZ_LZ4);
