@@ -77,6 +77,12 @@ set_done (struct bulk_read *r, unsigned i)
   r->done[i / 64] |= UINT64_C (1) << i % 64;
 }
 
+static bool
+is_done (const struct bulk_read *r, unsigned i)
+{
+  return r->done[i / 64] >> i % 64 & 1;
+}
+
 static uint8_t *
 page_at (struct bulk_read *r, unsigned i)
 {
@@ -93,7 +99,7 @@ make_job (struct bulk_read *r, struct ticket *t, unsigned i, slot_t *slot,
 
   job->src = blob;
   job->len = word_len (w);
-  job->sum = s->params.checksum ? get32 (blob + job->len) : 0;
+  job->sum = s->params.checksum && !s->vram ? get32 (blob + job->len) : 0;
   job->page = r->page + i;
   t->index[t->n] = i;
   t->slot[t->n] = slot;
@@ -123,7 +129,7 @@ look_at (struct bulk_read *r, struct ticket *t, unsigned i)
     make_job (r, t, i, slot, w);
     return;
   }
-  if (word_codec (w) <= TZ_RAW) {
+  if (word_codec (w) <= TZ_RAW && !(s->vram && word_len (w))) {
     err = tz_load_page (s, NULL, r->page + i, w, page_at (r, i));
     if (unlikely (err))
       r->err = err;
@@ -180,7 +186,7 @@ static int
 read_span (struct bulk_read *r)
 {
   struct ticket *t, *next;
-  unsigned i;
+  unsigned i, end;
   int err;
 
   memset (r->done, 0, sizeof r->done);
@@ -194,10 +200,13 @@ read_span (struct bulk_read *r)
     tz_device_put (r->o->device, t);
   }
   /* No slot is locked any more. */
-  for (i = 0; i < r->n && r->err == 0; i++) {
-    if (r->done[i / 64] >> i % 64 & 1)
+  for (i = 0; i < r->n && r->err == 0; i = end) {
+    for (end = i; end < r->n && is_done (r, end) == is_done (r, i); end++)
+      ;
+    if (is_done (r, i))
       continue;
-    err = tz_read_range (r->o->store, page_at (r, i), TZ_PAGE,
+    err = tz_read_range (r->o->store, page_at (r, i),
+                         (uint64_t) (end - i) * TZ_PAGE,
                          (r->page + i) * TZ_PAGE);
     if (unlikely (err))
       r->err = err;
@@ -278,12 +287,14 @@ start (struct offload *o, const struct tz_offload_params *p)
   int err = 0;
 
   if (p->ops) {
-    err = tz_device_start (&o->device, p, s->params.checksum);
+    err = tz_device_start (&o->device, p, s->params.checksum,
+                           s->vram != NULL);
     if (err)
       return err;
     /* Only a pool that keeps its memory can be read behind its back. */
-    o->pinned = s->params.prefault && s->params.reserve == 0
-                && tz_device_pin (o->device, &s->region);
+    o->pinned = s->vram
+                || (s->params.prefault && s->params.reserve == 0
+                    && tz_device_pin (o->device, &s->region));
   }
   o->threads = !p->cores || cpus < 2 ? 0
                : cpus - 1 < MAX_HELPERS ? cpus - 1
@@ -313,6 +324,8 @@ tz_offload_start (struct tz_store *s, const struct tz_offload_params *p)
   o->crossover_one = o->crossover_all = TZ_NEVER;
   s->offload = o;
   err = start (o, p);
+  if (err == 0 && p->later && s->vram)
+    err = -EINVAL;
   if (err == 0 && p->later && s->codec != TZ_RAW)
     err = tz_later_start (s, o, p->with.batch);
   if (err) {
@@ -338,6 +351,13 @@ tz_offload_stop (struct tz_store *s)
   tz_device_stop (o->device);
   free (o);
   s->offload = NULL;
+}
+
+void
+tz_offload_lose (struct offload *o, int err)
+{
+  if (o && o->device)
+    tz_device_lose (o->device, err);
 }
 
 size_t

@@ -67,9 +67,11 @@ struct ticket {
 };
 
 struct device;
-/* The engine is the device's from now on, even if this fails. */
+/* The engine is the device's from now on, even if this fails.  Checksums are
+ * verified, and follow the blobs.
+ */
 int tz_device_start (struct device **d, const struct tz_offload_params *p,
-                     bool checksum);
+                     bool checksum, bool follows);
 /* Let the engine read the pool, which must never move or go, in place. */
 bool tz_device_pin (struct device *d, const struct region *r);
 /* The engine is closed when this returns. */
@@ -80,6 +82,8 @@ size_t tz_device_bytes (const struct device *d);
 bool tz_device_can (struct device *d, enum tz_engine_op op, unsigned codec);
 /* True if it is not late or lost, at a glance. */
 bool tz_device_usable (struct device *d);
+/* Give the engine up. */
+void tz_device_lose (struct device *d, int err);
 /* A ticket; NULL if all are in use or the engine is not to be used. */
 struct ticket *tz_device_get (struct device *d);
 void tz_device_submit (struct device *d, struct ticket *t);
@@ -98,7 +102,7 @@ struct offload {
   struct tz_store *store;
   struct helpers *helpers; /* NULL: none */
   struct device *device;   /* NULL: none */
-  bool pinned;             /* the device reads the pool */
+  bool pinned;             /* the device reads the pool, or has it */
   unsigned threads;        /* of helpers */
   uint32_t cores_min, device_min; /* pages; TZ_NEVER */
   uint32_t crossover_one, crossover_all;

@@ -32,6 +32,7 @@ struct sample {
   struct offload *o;
   struct blob blob[SAMPLES];
   uint8_t page[SAMPLES][TZ_PAGE] __attribute__ ((aligned (64)));
+  uint64_t word[SAMPLES]; /* of a blob in the device's memory */
   uint8_t *out; /* LARGEST pages */
 };
 
@@ -56,6 +57,18 @@ make_page (uint8_t *page, uint64_t seed)
   }
 }
 
+/* Have a blob where the pages of the store have theirs. */
+static bool
+store_blob (struct sample *m, struct stream *st, unsigned i)
+{
+  struct tz_store *s = m->o->store;
+  uint64_t w = tz_put_blob (s, st, i, s->codec, m->blob[i].bytes,
+                            m->blob[i].len);
+
+  m->word[i] = w;
+  return w && tz_vram_put (s, st) == 0;
+}
+
 /* False if the codec has no use for others. */
 static bool
 make_sample (struct sample *m)
@@ -76,12 +89,27 @@ make_sample (struct sample *m)
     if (r > 0)
       m->blob[i].sum = tz_checksum (m->blob[i].bytes, r,
                                     (uint64_t) i << 4 | s->codec);
+    if (s->vram && r > 0 && !store_blob (m, st, i))
+      r = -EIO;
   }
   tz_stream_put (st);
   return r > 0;
 }
 
 /* ---- What is measured: n pages decoded, in ns ---- */
+
+/* From the device's memory, as for a request: as many as one group has. */
+static void
+fetch_blobs (struct sample *m, struct stream *st, unsigned from, unsigned n)
+{
+  uint64_t w[TZ_COPIES];
+  unsigned i;
+
+  n = tz_vram_pages ((uint64_t) n * TZ_PAGE);
+  for (i = 0; i < n; i++)
+    w[i] = m->word[(from + i) % SAMPLES];
+  tz_vram_get (m->o->store, st, w, n);
+}
 
 static void
 decode_part (void *opaque, unsigned from, unsigned n)
@@ -91,17 +119,25 @@ decode_part (void *opaque, unsigned from, unsigned n)
   struct stream *st = tz_stream_get (s);
   const struct tz_codec_ops *ops = tz_codecs[s->codec];
   void *scratch = st->scratch[s->codec];
+  const uint8_t *bytes;
   const struct blob *b;
   uint8_t *page;
+  unsigned i;
 
-  for (; n > 0; n--, from++) {
+  for (i = 0; i < n; i++, from++) {
     b = &m->blob[from % SAMPLES];
+    bytes = b->bytes;
     page = m->out + (size_t) from * TZ_PAGE;
+    if (s->vram) {
+      if (i % TZ_COPIES == 0)
+        fetch_blobs (m, st, from, n - i);
+      bytes = tz_vram_blob (st, i % TZ_COPIES);
+    }
     if (s->params.checksum)
-      tz_decode_checked (ops, scratch, b->bytes, b->len, page,
+      tz_decode_checked (ops, scratch, bytes, b->len, page,
                          (uint64_t) (from % SAMPLES) << 4 | s->codec, b->sum);
     else
-      ops->decode (scratch, b->bytes, b->len, page);
+      ops->decode (scratch, bytes, b->len, page);
   }
   tz_stream_put (st);
 }
@@ -137,10 +173,13 @@ fill (struct sample *m, struct ticket *t, unsigned n)
   t->n = n;
   for (i = 0; i < n; i++) {
     b = &m->blob[i % SAMPLES];
-    t->job[i].src = t->stage + (size_t) i * STAGE_STRIDE;
-    memcpy ((uint8_t *) t->job[i].src, b->bytes, b->len);
     t->job[i].len = b->len;
     t->job[i].page = i % SAMPLES;
+    t->job[i].src = run_address (&s->region, word_run (m->word[i % SAMPLES]));
+    if (s->vram)
+      continue;
+    t->job[i].src = t->stage + (size_t) i * STAGE_STRIDE;
+    memcpy ((uint8_t *) t->job[i].src, b->bytes, b->len);
     t->job[i].sum = b->sum;
   }
 }
@@ -201,11 +240,13 @@ best (struct sample *m, measure_fn *fn, unsigned n)
 static uint32_t
 crossover (struct sample *m, measure_fn *a, measure_fn *b, unsigned max)
 {
+  /* One page in a device's memory may take as long as a batch. */
+  unsigned min = m->o->store->vram ? 2 : BULK_MIN;
   uint32_t found = TZ_NEVER;
   uint64_t ta, tb;
   unsigned n;
 
-  for (n = max; n >= BULK_MIN; n /= 2) {
+  for (n = max; n >= min; n /= 2) {
     ta = best (m, a, n);
     tb = best (m, b, n);
     if (ta == 0 || ta * 100 > tb * PAYS)
@@ -229,13 +270,16 @@ calibrate_engine (struct sample *m, const struct tz_offload_params *p)
   o->crossover_all = o->crossover_one;
   if (o->helpers && o->crossover_one != TZ_NEVER)
     o->crossover_all = crossover (m, by_engine, by_cores, max);
-  o->device_min = p->always ? BULK_MIN : o->crossover_all;
+  o->device_min = p->always && o->crossover_all > BULK_MIN
+                      ? BULK_MIN
+                      : o->crossover_all;
 }
 
 int
 tz_calibrate (struct offload *o, const struct tz_offload_params *p)
 {
   struct sample *m;
+  unsigned i;
   int err = 0;
 
   if (p->min_pages) {
@@ -261,6 +305,8 @@ tz_calibrate (struct offload *o, const struct tz_offload_params *p)
     if (o->device)
       calibrate_engine (m, p);
   }
+  for (i = 0; i < SAMPLES; i++)
+    tz_free_blob (o->store, m->word[i]);
   tz_unmap (m->out, (size_t) LARGEST * TZ_PAGE);
   free (m);
   return err;

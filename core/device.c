@@ -41,7 +41,7 @@ struct device {
   const struct tz_engine_ops *ops;
   struct tz_engine *engine;
   struct tz_engine_params with;
-  bool checksum;
+  bool checksum, follows;
   uint64_t wait_ns, timeout_ns;
   void (*lost_fn) (void *, int);
   void *lost_opaque;
@@ -53,7 +53,8 @@ struct device {
   pthread_cond_t work;
   bool running, stop;
   bool late; /* a batch is: nothing is given to it until that is done */
-  bool lost; /* given up */
+  bool lost; /* given up, … */
+  int lost_err; /* … for that */
   atomic_bool ready; /* none of these; read without the lock */
   struct ticket *free;
   struct ticket *queue, **queue_end;
@@ -157,6 +158,7 @@ fill_lane (struct device *d, struct lane *l)
   l->batch.jobs = l->jobs;
   l->batch.result = l->result;
   l->batch.checksum = d->checksum && l->batch.op == TZ_DECODE;
+  l->batch.follows = d->follows;
 }
 
 /* With the lock held: what waits in the queue shall not wait any more. */
@@ -180,9 +182,10 @@ lose (struct device *d, int err)
   struct ticket *t;
   unsigned i;
 
-  if (d->lost)
+  if (d->lost && (d->lost_err == err || err != -ENODEV))
     return;
   d->lost = true;
+  d->lost_err = err;
   atomic_store (&d->ready, false);
   fail_queue (d);
   for (i = 0; i < d->with.lanes; i++)
@@ -388,6 +391,14 @@ tz_device_can (struct device *d, enum tz_engine_op op, unsigned codec)
   return d->codecs[op] >> codec & 1;
 }
 
+void
+tz_device_lose (struct device *d, int err)
+{
+  pthread_mutex_lock (&d->lock);
+  lose (d, err);
+  pthread_mutex_unlock (&d->lock);
+}
+
 struct ticket *
 tz_device_get (struct device *d)
 {
@@ -571,7 +582,7 @@ params_sound (const struct tz_offload_params *p)
 
 int
 tz_device_start (struct device **device, const struct tz_offload_params *p,
-                 bool checksum)
+                 bool checksum, bool follows)
 {
   struct device *d;
   int err = params_sound (p) ? 0 : -EINVAL;
@@ -585,6 +596,7 @@ tz_device_start (struct device **device, const struct tz_offload_params *p,
   d->engine = p->engine;
   d->with = p->with;
   d->checksum = checksum;
+  d->follows = follows;
   d->wait_ns = p->wait_us * UINT64_C (1000);
   d->timeout_ns = p->timeout_ms * UINT64_C (1000000);
   d->lost_fn = p->lost;

@@ -76,6 +76,7 @@ word_run (uint64_t w)
 /* ---- The region: where the bytes come from (region.c) ---- */
 struct region {
   uint8_t *base;
+  uintptr_t runs; /* where unit 0 would be: base, or in a device's memory */
   size_t len;     /* bytes mapped */
   int fd;         /* -1: anonymous */
   size_t granule; /* bytes that can be given back at once */
@@ -177,7 +178,7 @@ int tz_pool_shrink (struct pool *p, unsigned max);
 static inline uint8_t *
 run_address (const struct region *r, uint64_t run)
 {
-  return r->base + run * UNIT;
+  return (uint8_t *) (r->runs + run * UNIT);
 }
 
 /* ---- The table (table.c) ---- */
@@ -224,6 +225,7 @@ struct stat_cell {
   atomic_int_fast64_t compr_bytes;
   atomic_int_fast64_t huge_since;
   atomic_int_fast64_t failed_reads, failed_writes, bad_blobs, pool_full;
+  atomic_int_fast64_t vram_errors;
 } __attribute__ ((aligned (64)));
 
 /* ---- Scratch for codecs (store.c) ---- */
@@ -232,6 +234,7 @@ struct stream {
   uint8_t *page; /* TZ_PAGE bytes */
   uint8_t *dst;  /* TZ_DST_SIZE bytes */
   void *scratch[TZ_CODECS];
+  struct group *group; /* blobs on their way (vram.c); NULL: not needed */
 } __attribute__ ((aligned (64)));
 
 /* ---- Upkeep (upkeep.c) ---- */
@@ -246,10 +249,12 @@ struct upkeep {
 
 struct offload;
 struct later;
+struct vram;
 
 struct tz_store {
   struct tz_params params;
   enum tz_codec codec; /* what params.codec comes to */
+  struct vram *vram;   /* where blobs are; NULL: in the region */
   struct region region;
   struct pool pool;
   struct table table;
@@ -278,6 +283,13 @@ int tz_read_range (struct tz_store *s, void *buf, uint64_t count,
                    uint64_t offset);
 int tz_load_page (struct tz_store *s, struct stream *st, uint64_t page,
                   uint64_t w, uint8_t *buf);
+int tz_load_blob (struct tz_store *s, struct stream *st, uint64_t page,
+                  uint64_t w, const uint8_t *blob, uint8_t *buf);
+/* Store a page anywhere but in the table: its word, or 0 and an error. */
+uint64_t tz_store_page (struct tz_store *s, struct stream *st, uint64_t page,
+                        const uint8_t *buf, int *err);
+/* The slot of a page to be written, or NULL and an error. */
+slot_t *tz_slot_to_write (struct tz_store *s, uint64_t page, int *err);
 
 /* Choose what to store a page as: returns the codec, or -EIO, and where its
  * blob is.
@@ -285,12 +297,46 @@ int tz_load_page (struct tz_store *s, struct stream *st, uint64_t page,
 int tz_encode_page (struct tz_store *s, struct stream *st, const uint8_t *buf,
                     const uint8_t **blob, unsigned *len);
 /* Put a blob, which TZ_BLOB_SLACK readable bytes follow unless it is a whole
- * page, into a run: the word for it, or 0 if there is no room.
+ * page, into a run: the word for it, or 0 if there is no room.  In a device's
+ * memory it is only when tz_vram_put has succeeded; else the stream is not
+ * needed.
  */
-uint64_t tz_put_blob (struct tz_store *s, uint64_t page, unsigned codec,
-                      const uint8_t *blob, unsigned len);
-/* Account for a word that replaced another, and free what that held. */
+uint64_t tz_put_blob (struct tz_store *s, struct stream *st, uint64_t page,
+                      unsigned codec, const uint8_t *blob, unsigned len);
+/* Free the run of a word that is in no slot. */
+void tz_free_blob (struct tz_store *s, uint64_t w);
+/* Have a slot hold a word, account for it, and free what it held before. */
+void tz_publish (struct tz_store *s, slot_t *slot, uint64_t new);
+/* … without the first of these. */
 void tz_retire (struct tz_store *s, uint64_t old, uint64_t new);
+
+/* Blobs in a device's memory (vram.c).  A stream has a group of up to TZ_COPIES
+ * of them on their way there or back, of which all functions use as many as
+ * they are told, or as tz_vram_stage was asked for.
+ */
+int tz_vram_open (struct tz_store *s, size_t first, size_t len);
+void tz_vram_close (struct tz_store *s);
+/* Where to make a blob, with its checksum, that is to go into a run. */
+uint8_t *tz_vram_stage (struct tz_store *s, struct stream *st, uint64_t run,
+                        unsigned len);
+/* Copy what was staged. */
+int tz_vram_put (struct tz_store *s, struct stream *st);
+/* Fetch the blobs of words, of which some may have none, and where the i-th
+ * then is, with its checksum.
+ */
+int tz_vram_get (struct tz_store *s, struct stream *st, const uint64_t *words,
+                 unsigned n);
+const uint8_t *tz_vram_blob (const struct stream *st, unsigned i);
+/* Whole pages, as many as a group has at most.  Reading returns how many. */
+unsigned tz_vram_pages (uint64_t count);
+int tz_vram_read (struct tz_store *s, struct stream *st, uint8_t *buf,
+                  uint64_t page, unsigned n);
+int tz_vram_load (struct tz_store *s, struct stream *st, uint64_t page,
+                  uint64_t w, uint8_t *buf);
+int tz_vram_write (struct tz_store *s, struct stream *st, const uint8_t *buf,
+                   uint64_t page, unsigned n);
+size_t tz_vram_shared (const struct tz_store *s);
+void tz_vram_stats (struct tz_store *s, struct tz_stats *st);
 
 /* Compressing later (later.c).  Store a page raw and put it on the list of those
  * to compress, if there is room for both: true if that was done.  And work on
@@ -304,6 +350,8 @@ bool tz_later_help (struct tz_store *s, struct stream *st);
 int tz_bulk_read (struct offload *o, void *buf, uint64_t count,
                   uint64_t offset);
 void tz_offload_stop (struct tz_store *s);
+/* The engine has told someone else that it is lost. */
+void tz_offload_lose (struct offload *o, int err);
 size_t tz_offload_bytes (const struct tz_store *s);
 
 struct stat_cell *tz_stat_cell (struct tz_store *s);

@@ -113,7 +113,7 @@ tz_later_write (struct tz_store *s, slot_t *slot, uint64_t page,
     return false;
   new = tz_same_filled (buf, &pattern)
             ? 0
-            : tz_put_blob (s, page, TZ_RAW, buf, TZ_PAGE);
+            : tz_put_blob (s, NULL, page, TZ_RAW, buf, TZ_PAGE);
   if (new == 0) {
     atomic_fetch_sub (&l->count, 1);
     return false;
@@ -159,7 +159,7 @@ publish (struct later *l, slot_t *slot, uint64_t page, const uint8_t *copy,
          unsigned codec, const uint8_t *blob, unsigned len)
 {
   struct tz_store *s = l->s;
-  uint64_t old, new = tz_put_blob (s, page, codec, blob, len);
+  uint64_t old, new = tz_put_blob (s, NULL, page, codec, blob, len);
   bool same;
 
   old = tz_slot_lock (slot);
@@ -176,8 +176,7 @@ publish (struct later *l, slot_t *slot, uint64_t page, const uint8_t *copy,
     atomic_fetch_add (&l->done, 1);
   }
   else
-    tz_pool_free (&s->pool, word_run (new),
-                  word_units (new, s->params.checksum));
+    tz_free_blob (s, new);
   return same;
 }
 

@@ -7,7 +7,8 @@
  * the contract between it and the core; any change of it changes TZ_ENGINE_ABI.
  *
  * An engine may fail, be slow or vanish at any time: the core then does the
- * work itself, and no request ever fails because of it.
+ * work itself, and no request ever fails because of it, but for blobs that are
+ * kept in its memory and nowhere else.
  */
 #ifndef TZ_OFFLOAD_H
 #define TZ_OFFLOAD_H
@@ -20,7 +21,7 @@
 
 /* ---- What an engine is ---- */
 
-#define TZ_ENGINE_ABI    1
+#define TZ_ENGINE_ABI    2
 #define TZ_ENGINE_SYMBOL "tz_engine_ops"
 
 enum tz_engine_op {
@@ -30,7 +31,7 @@ enum tz_engine_op {
 };
 
 /* One page.  src and dst lie in memory that alloc gave, or src in what was
- * pinned.
+ * pinned or taken.
  */
 struct tz_job {
   const uint8_t *src; /* 16-byte aligned; TZ_DECODE: len bytes that
@@ -38,7 +39,8 @@ struct tz_job {
   uint8_t *dst;       /* 64-byte aligned; TZ_PAGE bytes, all of them the
                        * engine's to write */
   uint32_t len;       /* TZ_DECODE: bytes of the blob, 1 … TZ_PAGE - 1 */
-  uint32_t sum;       /* TZ_DECODE: its checksum, as docs/ld64.md has it */
+  uint32_t sum;       /* TZ_DECODE: its checksum, as docs/ld64.md has it,
+                       * unless that follows the blob */
   uint64_t page;      /* TZ_DECODE: the page's number, part of the checksum */
 };
 
@@ -49,7 +51,8 @@ struct tz_job {
 struct tz_batch {
   enum tz_engine_op op;
   enum tz_codec codec;
-  bool checksum; /* TZ_DECODE: verify sum */
+  bool checksum; /* TZ_DECODE: verify sum, … */
+  bool follows;  /* … which is the four bytes after each blob */
   unsigned n;    /* 1 … the engine's batch */
   const struct tz_job *jobs;
   /* One a job.  TZ_DECODE: 0, or a negative number if the blob did not decode
@@ -64,13 +67,22 @@ struct tz_engine; /* the module's own */
 struct tz_engine_params {
   unsigned lanes; /* batches under way at once, 1 … TZ_ENGINE_LANES */
   unsigned batch; /* pages of the largest batch, 1 … TZ_ENGINE_BATCH */
+  unsigned patience_ms; /* copies that take longer will never end */
 };
 #define TZ_ENGINE_LANES 4
 #define TZ_ENGINE_BATCH 65536
 
+/* A blob, in memory that alloc gave and in memory that was taken. */
+struct tz_copy {
+  uint8_t *host;
+  uint8_t *device; /* 16-byte aligned */
+  uint32_t len;    /* bytes, 1 … TZ_PAGE + 4 */
+};
+#define TZ_COPIES 32
+
 /* All functions return 0 or a negative errno unless said otherwise.  open,
- * alloc, pin and close are called by one thread, submit and poll by one other
- * thread between them; none of these is called by two at once.
+ * alloc, room, take, pin and close are called by one thread, submit and poll by
+ * one other thread between them; none of these is called by two at once.
  */
 struct tz_engine_ops {
   uint32_t abi; /* TZ_ENGINE_ABI, else nothing below is looked at */
@@ -104,6 +116,24 @@ struct tz_engine_ops {
    */
   int (*pin) (struct tz_engine *e, const void *start, size_t len);
 
+  /* How many bytes of its own memory the engine can give.  And take so many,
+   * until close, with a number of channels to copy through: an address that
+   * means nothing to the processor, 64-byte aligned; NULL if there is no such
+   * memory.  It is taken once.
+   */
+  size_t (*room) (struct tz_engine *e);
+  void *(*take) (struct tz_engine *e, size_t len, unsigned channels);
+
+  /* Copy n blobs, 1 … TZ_COPIES, from that memory, or to it, and return when
+   * they are there.  Any thread may do so, in each channel one at a time.
+   * After an error some may have been copied, and nothing is copied any more,
+   * but for -ENODEV: the device is lost, and that memory with it.
+   */
+  int (*get) (struct tz_engine *e, unsigned channel,
+              const struct tz_copy *copies, unsigned n);
+  int (*put) (struct tz_engine *e, unsigned channel,
+              const struct tz_copy *copies, unsigned n);
+
   /* Start a batch in a lane, 0 … lanes - 1, that has none under way.  After
    * an error none is.  -ENODEV: the device is lost for good.
    */
@@ -134,10 +164,11 @@ struct tz_offload_params {
   bool later;           /* store pages raw at first, and compress them in
                          * batches beside the requests; not with TZ_RAW */
   unsigned min_pages;   /* for tests: what calibration is to find; 0: measure */
-  void (*lost) (void *opaque, int err); /* told once, in a thread of the
-                         * core's and with its lock held, so that it must call
-                         * nothing here, when the engine is given up; may be
-                         * NULL */
+  void (*lost) (void *opaque, int err); /* told when the engine is given up,
+                         * and once more, with -ENODEV, if its memory is found
+                         * to be lost later; in any thread, and with a lock of
+                         * the core's held, so that it must call nothing here;
+                         * may be NULL */
   void *opaque;
 };
 

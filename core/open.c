@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "internal.h"
+#include "offload.h"
 
 #define MAGIC   "TZRAM\r\n\032"
 #define VERSION 1
@@ -65,7 +66,7 @@ pool_chunks (const struct tz_params *params)
   uint64_t most = DIV_UP (pages, runs) + DIV_UP (pages, LEAF_WORDS);
 
   if (limit == 0)
-    limit = MAX_POOL;
+    limit = params->vram ? params->vram->room (params->engine) : MAX_POOL;
   limit /= TZ_CHUNK;
   /* Room for holes that overwriting leaves, and for an empty chunk a shard. */
   most += most / 8 + MAX_SHARDS + 1;
@@ -82,6 +83,7 @@ params_sound (const struct tz_params *p)
          && tz_codec_levels (p->codec, &min, &max, &dflt) == 0
          && p->level >= min && p->level <= max && (!p->attach || p->fd != -1)
          && (!p->standby || p->attach) && (!p->prefault || p->memory != 0)
+         && (!p->vram || (p->fd == -1 && !p->prefault))
          && (p->reserve == 0
              || (p->prefault && p->fd == -1 && p->reserve >= TZ_CHUNK));
 }
@@ -297,6 +299,9 @@ tz_open (const struct tz_params *params, struct tz_store **store)
   err = open_region (s);
   if (err == 0)
     err = open_streams (s);
+  if (err == 0 && params->vram)
+    err = tz_vram_open (s, (size_t) s->pool.first * TZ_CHUNK,
+                        (size_t) (s->pool.end - s->pool.first) * TZ_CHUNK);
   if (err) {
     tz_close (s);
     return err;
@@ -366,6 +371,7 @@ tz_close (struct tz_store *s)
   for (i = 0; s->streams && i < s->n_streams; i++)
     pthread_mutex_destroy (&s->streams[i].lock);
   tz_unmap (s->scratch, s->scratch_len);
+  tz_vram_close (s);
   tz_pool_close (&s->pool);
   tz_region_close (&s->region);
   free (s);

@@ -69,17 +69,22 @@ map_file (struct region *r, int fd, size_t len)
 int
 tz_region_open (struct region *r, int fd, size_t len)
 {
+  int err = 0;
+
   r->granule = TZ_CHUNK;
   r->fd = -1;
   r->len = len;
   if (fd != -1)
-    return map_file (r, fd, len);
-  r->base = tz_map (len);
-  if (!r->base)
-    return -ENOMEM;
-  /* A huge page would keep 2 MiB for one chunk. */
-  madvise (r->base, r->len, MADV_NOHUGEPAGE);
-  return 0;
+    err = map_file (r, fd, len);
+  else {
+    r->base = tz_map (len);
+    if (!r->base)
+      return -ENOMEM;
+    /* A huge page would keep 2 MiB for one chunk. */
+    madvise (r->base, r->len, MADV_NOHUGEPAGE);
+  }
+  r->runs = (uintptr_t) r->base;
+  return err;
 }
 
 void
@@ -129,6 +134,9 @@ tz_region_populate (struct region *r, size_t offset, size_t len)
 {
   int err;
 
+  /* A device's memory is there; here there are only leaves then. */
+  if (r->runs != (uintptr_t) r->base)
+    return 0;
   if (r->fd == -1)
     return tz_populate (r->base + offset, len);
   err = populate (r->base + offset, len);

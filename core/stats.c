@@ -92,7 +92,8 @@ tz_stats (struct tz_store *s, struct tz_stats *st)
   unsigned c;
 
   memset (st, 0, sizeof *st);
-  st->fixed_bytes = sizeof *s + s->scratch_len + tz_offload_bytes (s);
+  st->fixed_bytes = sizeof *s + s->scratch_len + tz_offload_bytes (s)
+                    + tz_vram_shared (s);
   pool_stats (s, st);
   for (c = TZ_SAME; c < TZ_CODECS; c++) {
     st->pages[c] = SUM (pages[c]);
@@ -108,4 +109,6 @@ tz_stats (struct tz_store *s, struct tz_stats *st)
   st->failed_writes = SUM (failed_writes);
   st->bad_blobs = SUM (bad_blobs);
   st->pool_full = SUM (pool_full);
+  st->vram_errors = SUM (vram_errors);
+  tz_vram_stats (s, st);
 }

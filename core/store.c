@@ -70,15 +70,14 @@ decode_blob (struct tz_store *s, struct stream *st, uint64_t page,
                             blob_seed (page, codec), get32 (blob + len));
 }
 
-/* Decode the page a word stands for; its slot is locked.  The stream is only
- * needed for codecs that decode with scratch.
+/* Load the page a word stands for, whose blob, if it has one, is here.  The
+ * stream is only needed for codecs that decode with scratch.
  */
-int
-tz_load_page (struct tz_store *s, struct stream *st, uint64_t page, uint64_t w,
-              uint8_t *buf)
+static inline int
+load_blob (struct tz_store *s, struct stream *st, uint64_t page, uint64_t w,
+           const uint8_t *blob, uint8_t *buf)
 {
   unsigned codec = word_codec (w), len = word_len (w);
-  const uint8_t *blob = len ? run_address (&s->region, word_run (w)) : NULL;
 
   if (codec < TZ_LD64 && len && s->params.checksum
       && unlikely (tz_checksum (blob, len, blob_seed (page, codec))
@@ -101,6 +100,24 @@ tz_load_page (struct tz_store *s, struct stream *st, uint64_t page, uint64_t w,
       return bad_blob (s);
     return 0;
   }
+}
+
+int
+tz_load_blob (struct tz_store *s, struct stream *st, uint64_t page,
+              uint64_t w, const uint8_t *blob, uint8_t *buf)
+{
+  return load_blob (s, st, page, w, blob, buf);
+}
+
+/* The same wherever the blob is; the slot is locked. */
+int
+tz_load_page (struct tz_store *s, struct stream *st, uint64_t page, uint64_t w,
+              uint8_t *buf)
+{
+  if (unlikely (s->vram != NULL))
+    return tz_vram_load (s, st, page, w, buf);
+  return load_blob (s, st, page, w, run_address (&s->region, word_run (w)),
+                    buf);
 }
 
 static bool
@@ -146,8 +163,8 @@ tz_encode_page (struct tz_store *s, struct stream *st, const uint8_t *buf,
 }
 
 uint64_t
-tz_put_blob (struct tz_store *s, uint64_t page, unsigned codec,
-             const uint8_t *blob, unsigned len)
+tz_put_blob (struct tz_store *s, struct stream *st, uint64_t page,
+             unsigned codec, const uint8_t *blob, unsigned len)
 {
   uint64_t w = word_make (codec, len, 0);
   int64_t run = tz_pool_alloc (&s->pool, word_units (w, s->params.checksum));
@@ -155,7 +172,8 @@ tz_put_blob (struct tz_store *s, uint64_t page, unsigned codec,
 
   if (unlikely (run < 0))
     return 0;
-  p = run_address (&s->region, run);
+  p = likely (!s->vram) ? run_address (&s->region, run)
+                        : tz_vram_stage (s, st, run, len);
   memcpy (p, blob, len);
   /* Of the original, which is in the cache. */
   if (s->params.checksum)
@@ -165,10 +183,10 @@ tz_put_blob (struct tz_store *s, uint64_t page, unsigned codec,
 
 /* The same, with an error. */
 static uint64_t
-place_blob (struct tz_store *s, uint64_t page, unsigned codec,
-            const uint8_t *blob, unsigned len, int *err)
+place_blob (struct tz_store *s, struct stream *st, uint64_t page,
+            unsigned codec, const uint8_t *blob, unsigned len, int *err)
 {
-  uint64_t w = tz_put_blob (s, page, codec, blob, len);
+  uint64_t w = tz_put_blob (s, st, page, codec, blob, len);
 
   if (unlikely (w == 0)) {
     stat_add (&tz_stat_cell (s)->pool_full, 1);
@@ -177,10 +195,9 @@ place_blob (struct tz_store *s, uint64_t page, unsigned codec,
   return w;
 }
 
-/* Store a page anywhere but in the table: its word, or 0 and an error. */
-static uint64_t
-store_page (struct tz_store *s, struct stream *st, uint64_t page,
-            const uint8_t *buf, int *err)
+uint64_t
+tz_store_page (struct tz_store *s, struct stream *st, uint64_t page,
+               const uint8_t *buf, int *err)
 {
   const uint8_t *blob;
   uint64_t pattern, w;
@@ -192,14 +209,21 @@ store_page (struct tz_store *s, struct stream *st, uint64_t page,
     if (w)
       return w;
     put64 (st->dst, pattern);
-    return place_blob (s, page, TZ_SAME, st->dst, sizeof pattern, err);
+    return place_blob (s, st, page, TZ_SAME, st->dst, sizeof pattern, err);
   }
   codec = tz_encode_page (s, st, buf, &blob, &len);
   if (codec < 0) {
     *err = codec;
     return 0;
   }
-  return place_blob (s, page, codec, blob, len, err);
+  return place_blob (s, st, page, codec, blob, len, err);
+}
+
+void
+tz_free_blob (struct tz_store *s, uint64_t w)
+{
+  if (word_len (w))
+    tz_pool_free (&s->pool, word_run (w), word_units (w, s->params.checksum));
 }
 
 void
@@ -219,37 +243,46 @@ tz_retire (struct tz_store *s, uint64_t old, uint64_t new)
   if (word_len (old) != word_len (new))
     stat_add (&cell->compr_bytes,
               (int64_t) word_len (new) - (int64_t) word_len (old));
-  if (word_len (old))
-    tz_pool_free (&s->pool, word_run (old),
-                  word_units (old, s->params.checksum));
+  tz_free_blob (s, old);
 }
 
-static int
-no_leaf (struct tz_store *s)
+void
+tz_publish (struct tz_store *s, slot_t *slot, uint64_t new)
 {
-  stat_add (&tz_stat_cell (s)->pool_full, 1);
-  return -ENOSPC;
+  uint64_t old = tz_slot_lock (slot);
+
+  tz_slot_unlock (slot, new);
+  tz_retire (s, old, new);
+}
+
+slot_t *
+tz_slot_to_write (struct tz_store *s, uint64_t page, int *err)
+{
+  slot_t *slot = tz_slot (&s->table, page, true);
+
+  if (unlikely (!slot)) {
+    stat_add (&tz_stat_cell (s)->pool_full, 1);
+    *err = -ENOSPC;
+  }
+  return slot;
 }
 
 static int
 write_page (struct tz_store *s, struct stream *st, uint64_t page,
             const uint8_t *buf)
 {
-  slot_t *slot = tz_slot (&s->table, page, true);
-  uint64_t old, new;
   int err = 0;
+  slot_t *slot = tz_slot_to_write (s, page, &err);
+  uint64_t new;
 
-  if (!slot)
-    return no_leaf (s);
+  if (unlikely (!slot))
+    return err;
   if (unlikely (s->later != NULL) && tz_later_write (s, slot, page, buf))
     return 0;
-  new = store_page (s, st, page, buf, &err);
-  if (unlikely (err))
-    return err;
-  old = tz_slot_lock (slot);
-  tz_slot_unlock (slot, new);
-  tz_retire (s, old, new);
-  return 0;
+  new = tz_store_page (s, st, page, buf, &err);
+  if (likely (err == 0))
+    tz_publish (s, slot, new);
+  return err;
 }
 
 /* Overwrite a part of a page, with zeroes if src is NULL. */
@@ -257,12 +290,13 @@ static int
 write_part (struct tz_store *s, struct stream *st, uint64_t page,
             const void *src, unsigned at, unsigned count)
 {
-  slot_t *slot = tz_slot (&s->table, page, src != NULL);
+  int err = 0;
+  slot_t *slot = src ? tz_slot_to_write (s, page, &err)
+                     : tz_slot (&s->table, page, false);
   uint64_t old, new;
-  int err;
 
   if (!slot)
-    return src ? no_leaf (s) : 0;
+    return err;
   old = tz_slot_lock (slot);
   if (old == 0 && !src) {
     tz_slot_unlock (slot, 0);
@@ -275,7 +309,12 @@ write_part (struct tz_store *s, struct stream *st, uint64_t page,
       memcpy (st->page + at, src, count);
     else
       memset (st->page + at, 0, count);
-    new = store_page (s, st, page, st->page, &err);
+    new = tz_store_page (s, st, page, st->page, &err);
+    if (unlikely (s->vram != NULL) && err == 0) {
+      err = tz_vram_put (s, st);
+      if (err)
+        tz_free_blob (s, new);
+    }
   }
   tz_slot_unlock (slot, err ? old : new);
   if (err == 0)
@@ -339,7 +378,7 @@ read_page (struct tz_store *s, struct stream **st, uint64_t page, uint8_t *buf,
 static void
 fetch_page (struct tz_store *s, uint64_t page)
 {
-  slot_t *slot = tz_slot (&s->table, page, false);
+  slot_t *slot = s->vram ? NULL : tz_slot (&s->table, page, false);
   uint64_t w = slot ? atomic_load_explicit (slot, memory_order_relaxed) : 0;
   unsigned i, len = word_len (w);
   const uint8_t *p;
@@ -349,6 +388,22 @@ fetch_page (struct tz_store *s, uint64_t page)
   p = run_address (&s->region, word_run (w));
   for (i = 0; i < len; i += 64)
     __builtin_prefetch (p + i);
+}
+
+/* Some whole pages from a device's memory, n bytes. */
+static int
+read_group (struct tz_store *s, struct stream **st, uint8_t *buf,
+            uint64_t count, uint64_t offset, unsigned *n)
+{
+  int r;
+
+  if (!*st)
+    *st = tz_stream_get (s);
+  r = tz_vram_read (s, *st, buf, offset / TZ_PAGE, tz_vram_pages (count));
+  if (r < 0)
+    return r;
+  *n = r * TZ_PAGE;
+  return 0;
 }
 
 int
@@ -363,7 +418,10 @@ tz_read_range (struct tz_store *s, void *buf, uint64_t count, uint64_t offset)
     n = first_part (count, offset);
     if (n < count)
       fetch_page (s, offset / TZ_PAGE + 1);
-    err = read_page (s, &st, offset / TZ_PAGE, p, offset % TZ_PAGE, n);
+    if (unlikely (s->vram != NULL) && n == TZ_PAGE)
+      err = read_group (s, &st, p, count, offset, &n);
+    else
+      err = read_page (s, &st, offset / TZ_PAGE, p, offset % TZ_PAGE, n);
   }
   tz_stream_put (st);
   return err;
@@ -398,6 +456,11 @@ tz_write (struct tz_store *s, const void *buf, uint64_t count, uint64_t offset)
   st = tz_stream_get (s);
   for (; count > 0 && err == 0; count -= n, offset += n, p += n) {
     n = first_part (count, offset);
+    if (unlikely (s->vram != NULL) && n == TZ_PAGE) {
+      n = tz_vram_pages (count) * TZ_PAGE;
+      err = tz_vram_write (s, st, p, offset / TZ_PAGE, n / TZ_PAGE);
+      continue;
+    }
     do
       if (n == TZ_PAGE)
         err = write_page (s, st, offset / TZ_PAGE, p);

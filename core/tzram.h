@@ -54,6 +54,9 @@ const char *tz_cpu_features (void);
 /* The version of libzstd in use. */
 const char *tz_zstd_version (void);
 
+struct tz_engine;
+struct tz_engine_ops;
+
 struct tz_params {
   uint64_t size;       /* bytes of the disk, 1 … INT64_MAX */
   uint64_t memory;     /* bytes the pool and the table may take,
@@ -71,6 +74,13 @@ struct tz_params {
                         * and use them when tz_attach says so; needs attach */
   int fd;              /* a file to keep everything in; -1: anonymous memory.
                         * Stays the caller's; may be closed after tz_open. */
+  /* Keep blobs in the memory of an engine (offload.h), and no more than the
+   * table here; NULL: do not.  It must then be the engine of tz_offload_start,
+   * which is to follow tz_start.  memory is then the engine's, 0: what it can
+   * give; with neither a file nor prefault.
+   */
+  const struct tz_engine_ops *vram;
+  struct tz_engine *engine;
 };
 
 struct tz_store;
@@ -108,7 +118,8 @@ void tz_close (struct tz_store *store);
 
 /* -EINVAL: outside the disk.  -EIO: a page could not be decoded or failed
  * its checksum: the buffer's content is undefined there, nothing else is
- * harmed.
+ * harmed.  With vram also -EREMOTEIO: a copy from the engine's memory failed;
+ * -ENODEV: that memory is lost.
  * A concurrent write to the same page is seen wholly or not at all.
  */
 int tz_read (struct tz_store *store, void *buf, uint64_t count,
@@ -118,6 +129,8 @@ int tz_read (struct tz_store *store, void *buf, uint64_t count,
  * second: pages before the failing one are written, that one and those after it
  * keep what they held.  -EIO: as tz_read, from the rest of a page that is
  * written in part, or the codec failed.
+ * -EREMOTEIO, -ENODEV: as tz_read; up to 31 pages before the failing one keep
+ * what they held, too.
  */
 int tz_write (struct tz_store *store, const void *buf, uint64_t count,
               uint64_t offset);
@@ -171,6 +184,10 @@ struct tz_stats {
   uint64_t bad_blobs;        /* blobs that did not decode or verify */
   uint64_t pool_full;        /* pages refused for want of memory */
   uint64_t reserve_misses;   /* waits of requests for fresh memory */
+
+  uint64_t vram_total;  /* bytes of the engine's memory taken for blobs */
+  uint64_t vram_bytes;  /* of mem_used_total, what is in that: pool_bytes */
+  uint64_t vram_errors; /* blobs that could not be copied there or back */
 };
 void tz_stats (struct tz_store *store, struct tz_stats *stats);
 

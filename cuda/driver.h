@@ -69,6 +69,7 @@ enum {
       unsigned smem, cuda_stream stream, void **parameters, void **extra))    \
   X (MemAlloc, "cuMemAlloc_v2", (cuda_address *p, size_t bytes))              \
   X (MemFree, "cuMemFree_v2", (cuda_address p))                               \
+  X (MemGetInfo, "cuMemGetInfo_v2", (size_t *available, size_t *total))       \
   X (MemHostAlloc, "cuMemHostAlloc", (void **p, size_t bytes, unsigned flags))\
   X (MemFreeHost, "cuMemFreeHost", (void *p))                                 \
   X (MemHostRegister, "cuMemHostRegister_v2",                                 \

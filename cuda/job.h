@@ -20,7 +20,7 @@ struct tz_gpu_job {
   uint64_t src;  /* 16-byte aligned; readable up to len rounded up to 16 */
   uint64_t dst;  /* 16-byte aligned, 4096 bytes */
   uint32_t len;  /* of src; those that read a page do not look */
-  uint32_t sum;  /* the checksum the blob was stored with */
+  uint32_t sum;  /* the checksum the blob was stored with, unless it follows */
   uint64_t page; /* the page's number, for the checksum; of tz_checksum's jobs
                   * the seed itself */
 };
@@ -30,7 +30,9 @@ struct tz_gpu_job {
  *
  * tz_ld64_decompress, tz_lz4_decompress
  *   src is a blob, dst the page.  result: 0 or a TZ_GPU_E….  Unless it is 0,
- *   dst is as it was.  TZ_GPU_CHECK: the blob must have checksum sum.
+ *   dst is as it was.  TZ_GPU_CHECK: the blob must have checksum sum, or with
+ *   TZ_GPU_FOLLOWS that which is in the four bytes after it, which are readable
+ *   up to a multiple of 16.
  * tz_ld64_compress, tz_lz4_compress
  *   src is a page, dst takes the blob.  result: the blob's length, or 4096 if
  *   it would not be shorter: the page is to be stored raw, and dst is as it
@@ -54,7 +56,8 @@ enum tz_gpu_kernel {
   TZ_GPU_KERNELS, /* how many there are */
 };
 
-#define TZ_GPU_CHECK 1u /* flags: verify or make checksums */
+#define TZ_GPU_CHECK   1u /* flags: verify or make checksums */
+#define TZ_GPU_FOLLOWS 2u /* flags: each blob is followed by its own */
 
 #define TZ_GPU_EBLOB (-1) /* no codec's encoder made this */
 #define TZ_GPU_ESUM  (-2) /* the blob is not the one that was stored */

@@ -265,7 +265,7 @@ decode_lines (uint32_t slot, bool aligned)
 KERNEL (tz_ld64_decompress) KERNEL_ARGS
 {
   uint32_t start = smem_start (), slot = start + group () * DEC_SLOT;
-  uint32_t number = page_number ();
+  uint32_t number = page_number (), sum = 0;
   struct tz_gpu_job job = { 0, 0, 0, 0, 0 };
   bool aligned, ok, same = true;
   struct quad none = { 0, 0, 0, 0 };
@@ -278,13 +278,15 @@ KERNEL (tz_ld64_decompress) KERNEL_ARGS
   u.len = job.len >= HEADER && job.len <= BLOB_MAX ? job.len : 0;
   u.at = slot + ((TZ_PAGE - u.len + 15) & ~15u);
   fetch (u.at, job.src, u.len);
+  if (number < n && u.len)
+    sum = stored_sum (&job, flags);
   make_spread (start + DEC_SPREAD);
   if (lane_number () < LINE / 16)
     sts128 (start + DEC_ZEROES + 16 * lane_number (), none);
   copies_done ();
   together ();
   if (flags & TZ_GPU_CHECK)
-    same = checksum (true, u.at, u.len, job.page << 4 | TZ_LD64) == job.sum;
+    same = checksum (true, u.at, u.len, job.page << 4 | TZ_LD64) == sum;
   ok = prepare (&u, slot, &aligned);
   if (aligned)
     decode_lines (slot, true);

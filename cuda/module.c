@@ -6,12 +6,16 @@
  * memory by the kernel itself, or to memory of the device's and copied from
  * there: whichever is faster for decoding is found out at the start.
  *
+ * Blobs may also be kept in the device's memory.  A channel is one more stream,
+ * for the copies of one thread at a time.
+ *
  * Everything is allocated, loaded and run once in open, so that no batch waits
  * for it; and what the device then computes must be right.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,19 +27,21 @@
 
 #define EXPORT __attribute__ ((visibility ("default")))
 
-#define RANGES  4
+#define RANGES  5
 #define TRIAL   256 /* pages that the device is tried with */
 #define ROUNDS  5
 #define RUN     64  /* pages side by side from which on copies pay */
 #define ENOUGH  UINT64_C (50000000)    /* ns of rounds */
 #define PATIENT UINT64_C (20000000000) /* ns; a kernel may be compiled first */
 #define DYING   UINT64_C (2000000000)  /* ns; for the last batches to end */
+#define SPIN    UINT64_C (50000) /* ns to ask for copies without a pause */
+#define KEEP    ((size_t) 64 << 20) /* bytes of the device's not to take */
 
 struct range {
   const uint8_t *host;
   size_t len;
   cuda_address device;
-  bool registered;
+  enum { ALLOCATED, REGISTERED, TAKEN } kind;
 };
 
 struct lane {
@@ -46,6 +52,11 @@ struct lane {
   cuda_address jobs_device, result_device;
   cuda_address out; /* memory of the device's for all that comes out */
   const struct tz_batch *batch; /* NULL: none under way */
+};
+
+struct channel {
+  cuda_stream stream;
+  cuda_event done;
 };
 
 struct tz_engine {
@@ -59,8 +70,11 @@ struct tz_engine {
   struct range range[RANGES];
   unsigned ranges;
   unsigned codecs;
+  struct channel *channel;
+  unsigned channels;
+  uint64_t patience; /* ns */
   bool copy_out;
-  bool lost;
+  atomic_bool lost;
   char description[160];
 };
 
@@ -158,7 +172,7 @@ load_kernels (struct tz_engine *e, struct why *why)
 /* ---- Memory ---- */
 
 static bool
-add_range (struct tz_engine *e, const void *host, size_t len, bool registered)
+add_range (struct tz_engine *e, const void *host, size_t len, int kind)
 {
   struct range *g = &e->range[e->ranges];
 
@@ -166,7 +180,7 @@ add_range (struct tz_engine *e, const void *host, size_t len, bool registered)
     return false;
   g->host = host;
   g->len = len;
-  g->registered = registered;
+  g->kind = kind;
   e->ranges++;
   return true;
 }
@@ -191,7 +205,7 @@ engine_alloc (struct tz_engine *e, size_t len)
   if (e->ranges == RANGES || e->cu.CtxSetCurrent (e->context) != 0
       || e->cu.MemHostAlloc (&p, len, CUDA_HOST_MAPPED) != 0)
     return NULL;
-  if (!add_range (e, p, len, false)) {
+  if (!add_range (e, p, len, ALLOCATED)) {
     e->cu.MemFreeHost (p);
     return NULL;
   }
@@ -205,7 +219,7 @@ engine_pin (struct tz_engine *e, const void *start, size_t len)
   if (e->ranges == RANGES || e->cu.CtxSetCurrent (e->context) != 0
       || e->cu.MemHostRegister ((void *) start, len, CUDA_HOST_MAPPED) != 0)
     return -ENOMEM;
-  if (add_range (e, start, len, true))
+  if (add_range (e, start, len, REGISTERED))
     return 0;
   e->cu.MemHostUnregister ((void *) start);
   return -ENOMEM;
@@ -319,7 +333,8 @@ engine_submit (struct tz_engine *e, unsigned lane, const struct tz_batch *b)
   enum tz_gpu_kernel k = kernel_for (b);
   const struct tz_gpu_shape *shape = &shapes[k];
   struct lane *l = &e->lane[lane];
-  uint32_t n = b->n, flags = b->checksum ? TZ_GPU_CHECK : 0;
+  uint32_t n = b->n, flags = (b->checksum ? TZ_GPU_CHECK : 0)
+                             | (b->follows ? TZ_GPU_FOLLOWS : 0);
   unsigned blocks = (n + shape->pages - 1) / shape->pages;
   bool copy = copies (e, b);
   cuda_address extra = 0;
@@ -364,6 +379,122 @@ engine_poll (struct tz_engine *e, unsigned lane)
   memcpy (l->batch->result, l->result, l->batch->n * sizeof (int32_t));
   l->batch = NULL;
   return 1;
+}
+
+/* ---- Blobs in the device's memory ---- */
+
+static size_t
+engine_room (struct tz_engine *e)
+{
+  size_t available, total;
+
+  if (e->cu.CtxSetCurrent (e->context) != 0
+      || e->cu.MemGetInfo (&available, &total) != 0 || available < KEEP)
+    return 0;
+  return available - KEEP;
+}
+
+static int
+open_channels (struct tz_engine *e, unsigned channels)
+{
+  struct channel *c;
+  int r = 0;
+
+  e->channel = calloc (channels, sizeof *c);
+  if (!e->channel)
+    return CUDA_OUT_OF_MEMORY;
+  e->channels = channels;
+  for (c = e->channel; c < e->channel + channels && r == 0; c++) {
+    r = e->cu.StreamCreate (&c->stream, CUDA_STREAM_NON_BLOCKING);
+    if (r == 0)
+      r = e->cu.EventCreate (&c->done, CUDA_EVENT_NO_TIMING);
+  }
+  return r;
+}
+
+/* The address that others see is the device's own: none of this process is the
+ * same.
+ */
+static void *
+engine_take (struct tz_engine *e, size_t len, unsigned channels)
+{
+  struct range *g = &e->range[e->ranges];
+
+  if (e->ranges == RANGES || e->cu.CtxSetCurrent (e->context) != 0
+      || open_channels (e, channels) != 0
+      || e->cu.MemAlloc (&g->device, len) != 0)
+    return NULL;
+  g->host = (const uint8_t *) (uintptr_t) g->device;
+  g->len = len;
+  g->kind = TAKEN;
+  e->ranges++;
+  return (void *) g->host;
+}
+
+/* Wait for what was queued in a channel.  What does not end in time never will:
+ * then there is no telling what it may still do to the memory.
+ */
+static int
+wait_for_copies (struct tz_engine *e, struct channel *c)
+{
+  const struct timespec nap = { 0, 10000 };
+  uint64_t since = now_ns (), ns;
+  int r;
+
+  while ((r = e->cu.EventQuery (c->done)) == CUDA_NOT_READY) {
+    ns = now_ns () - since;
+    if (ns > e->patience)
+      break;
+    if (ns > SPIN)
+      nanosleep (&nap, NULL);
+  }
+  if (r == 0)
+    return 0;
+  e->lost = true;
+  return -ENODEV;
+}
+
+static int
+copy_blobs (struct tz_engine *e, unsigned channel, const struct tz_copy *copies,
+            unsigned n, bool in)
+{
+  struct channel *c = &e->channel[channel];
+  const struct tz_copy *b;
+  int r, err;
+
+  if (e->lost)
+    return -ENODEV;
+  r = e->cu.CtxSetCurrent (e->context);
+  for (b = copies; r == 0 && b < copies + n; b++)
+    r = in ? e->cu.MemcpyHtoDAsync ((uintptr_t) b->device, b->host, b->len,
+                                    c->stream)
+           : e->cu.MemcpyDtoHAsync (b->host, (uintptr_t) b->device, b->len,
+                                    c->stream);
+  err = r ? error_of (e, r) : 0;
+  if (err == -ENODEV)
+    return err;
+  /* Those before one that failed may be under way. */
+  r = e->cu.EventRecord (c->done, c->stream);
+  if (r) {
+    e->lost = true;
+    return -ENODEV;
+  }
+  r = wait_for_copies (e, c);
+  return r ? r : err;
+}
+
+static int
+engine_get (struct tz_engine *e, unsigned channel,
+            const struct tz_copy *copies, unsigned n)
+{
+  return copy_blobs (e, channel, copies, n, false);
+}
+
+static int
+engine_put (struct tz_engine *e, unsigned channel,
+            const struct tz_copy *copies, unsigned n)
+{
+  return copy_blobs (e, channel, copies, n, true);
 }
 
 /* ---- Trying it ---- */
@@ -538,6 +669,7 @@ drained (struct tz_engine *e)
 static void
 engine_close (struct tz_engine *e)
 {
+  struct channel *c;
   struct lane *l;
   struct range *g;
 
@@ -558,9 +690,18 @@ engine_close (struct tz_engine *e)
     if (l->out)
       e->cu.MemFree (l->out);
   }
+  for (c = e->channel; c < e->channel + e->channels; c++) {
+    if (c->done)
+      e->cu.EventDestroy (c->done);
+    if (c->stream)
+      e->cu.StreamDestroy (c->stream);
+  }
+  free (e->channel);
   for (g = e->range; g < e->range + e->ranges; g++)
-    if (g->registered)
+    if (g->kind == REGISTERED)
       e->cu.MemHostUnregister ((void *) g->host);
+    else if (g->kind == TAKEN)
+      e->cu.MemFree (g->device);
     else
       e->cu.MemFreeHost ((void *) g->host);
   if (e->module)
@@ -581,6 +722,7 @@ engine_open (const struct tz_engine_params *params, struct tz_engine **engine,
     return refuse (&why, -ENOMEM, "there is no memory");
   e->lanes = params->lanes;
   e->batch = params->batch;
+  e->patience = params->patience_ms * UINT64_C (1000000);
   err = open_device (e, &why);
   if (err == 0)
     err = load_kernels (e, &why);
@@ -617,6 +759,10 @@ const struct tz_engine_ops tz_engine_ops = {
   .codecs = engine_codecs,
   .alloc = engine_alloc,
   .pin = engine_pin,
+  .room = engine_room,
+  .take = engine_take,
+  .get = engine_get,
+  .put = engine_put,
   .submit = engine_submit,
   .poll = engine_poll,
   .close = engine_close,

@@ -85,4 +85,19 @@ checksum (bool shared, uint64_t at, uint32_t len, uint64_t seed)
   return sum_finish (&u, len, seed);
 }
 
+/* The checksum that a blob in global memory was stored with. */
+DEVICE uint32_t
+stored_sum (const struct tz_gpu_job *job, uint32_t flags)
+{
+  uint64_t at = job->src + job->len;
+  uint32_t first = (uint32_t) at & 7, next;
+  struct pair v;
+
+  if (!(flags & TZ_GPU_FOLLOWS))
+    return job->sum;
+  v = ldg64 (at & ~7ull);
+  next = first > 4 ? ldg64 ((at & ~7ull) + 8).x : v.y;
+  return funnel (first < 4 ? v.x : v.y, next, 8 * first);
+}
+
 #endif /* TZ_GPU_SUM_H */

@@ -21,6 +21,8 @@
 #define BATCH_MIN 32
 /* A request that the GPU has not served by then is served without it. */
 #define TIMEOUT_MS 200
+/* Copies of pages in its memory wait that much longer: then it is lost. */
+#define PATIENCE   20
 
 DEBUG_FLAG (gpu_timeout); /* that time, if not 0 */
 
@@ -29,7 +31,8 @@ static unsigned batch = 4096, batch_wait;
 static bool later;
 
 static const struct tz_engine_ops *ops; /* NULL: no module */
-static struct tz_engine *engine;
+static struct tz_engine *engine; /* NULL: not open, or the core's already */
+static bool holds_pages;         /* in its memory */
 
 /* ---- Parameters ---- */
 
@@ -123,13 +126,26 @@ load_module (char *why, size_t size)
   return false;
 }
 
+int
+engine_check_vram (void)
+{
+  if (cuda == CUDA_OFF)
+    nbdkit_error ("store=vram needs the GPU: leave cuda=off out");
+  else if (later)
+    nbdkit_error ("store=vram with compress=later: what is in the GPU's memory "
+                  "was compressed before: leave one of them out");
+  else
+    return 0;
+  return -1;
+}
+
 /* 0, or -1 after a message if there must be one. */
 static int
 go_without (const char *why)
 {
   ops = NULL;
-  if (cuda == CUDA_ON) {
-    nbdkit_error ("cuda=on: %s", why);
+  if (holds_pages || cuda == CUDA_ON) {
+    nbdkit_error ("%s: %s", holds_pages ? "store=vram" : "cuda=on", why);
     return -1;
   }
   nbdkit_debug ("trueno-zram: no GPU is used: %s", why);
@@ -137,10 +153,11 @@ go_without (const char *why)
 }
 
 int
-engine_prepare (void)
+engine_prepare (bool vram)
 {
   char why[512];
 
+  holds_pages = vram;
   if (cuda == CUDA_OFF
       || (load_module (why, sizeof why) && ops->probe (why, sizeof why) == 0))
     return 0;
@@ -151,24 +168,78 @@ static void
 lost (void *opaque, int err)
 {
   errno = -err;
-  nbdkit_error ("the GPU is given up (%m): all requests are served without it "
-                "from now on");
+  if (holds_pages && err == -ENODEV)
+    nbdkit_error ("the GPU is lost (%m), and with it all pages in its memory: "
+                  "they can be neither read nor written from now on");
+  else
+    nbdkit_error ("the GPU is given up (%m): all requests are served without "
+                  "it from now on");
 }
 
 /* ---- Start ---- */
 
-static int
-open_engine (struct tz_offload_params *p)
+static unsigned
+timeout_ms (void)
 {
+  return debug_gpu_timeout > 0 ? debug_gpu_timeout : TIMEOUT_MS;
+}
+
+static struct tz_engine_params
+engine_params (void)
+{
+  const struct tz_engine_params params = {
+    .lanes = LANES,
+    .batch = batch,
+    .patience_ms = timeout_ms () * PATIENCE,
+  };
+
+  return params;
+}
+
+/* See that the pages have room in the GPU's memory. */
+static int
+check_room (struct tz_params *params)
+{
+  size_t room = ops->room (engine);
+
+  if (room < TZ_MEMORY_MIN)
+    nbdkit_error ("store=vram: %s has no memory free",
+                  ops->describe (engine));
+  else if (params->memory > room)
+    nbdkit_error ("memory=%" PRIu64 ": %s has %zu bytes free; leave memory= "
+                  "out to take what is needed of these",
+                  params->memory, ops->describe (engine), room);
+  else {
+    if (params->memory == 0 && room < params->size)
+      nbdkit_error ("store=vram: warning: %s has %zu bytes free: the disk "
+                    "holds what fits there, compressed",
+                    ops->describe (engine), room);
+    params->vram = ops;
+    params->engine = engine;
+    return 0;
+  }
+  return -1;
+}
+
+int
+engine_open (struct tz_params *params)
+{
+  const struct tz_engine_params with = engine_params ();
   char why[512] = "";
 
   if (!ops)
     return 0;
-  if (ops->open (&p->with, &engine, why, sizeof why) != 0)
+  if (ops->open (&with, &engine, why, sizeof why) != 0)
     return go_without (why);
-  p->ops = ops;
-  p->engine = engine;
-  return 0;
+  return holds_pages ? check_room (params) : 0;
+}
+
+void
+engine_close (void)
+{
+  if (engine)
+    ops->close (engine);
+  engine = NULL;
 }
 
 static void
@@ -184,10 +255,12 @@ int
 engine_start (struct tz_store *store, bool swap)
 {
   struct tz_offload_params p = {
-    .with = { .lanes = LANES, .batch = batch },
+    .ops = ops,
+    .engine = engine,
+    .with = engine_params (),
     .always = cuda == CUDA_ON,
     .wait_us = batch_wait,
-    .timeout_ms = debug_gpu_timeout > 0 ? debug_gpu_timeout : TIMEOUT_MS,
+    .timeout_ms = timeout_ms (),
     .cores = !swap,
     .later = later,
     .lost = lost,
@@ -195,8 +268,7 @@ engine_start (struct tz_store *store, bool swap)
   struct tz_offload_stats st;
   int r;
 
-  if (open_engine (&p) == -1)
-    return -1;
+  engine = NULL; /* the core's from now on */
   r = tz_offload_start (store, &p);
   if (r < 0) {
     errno = -r;

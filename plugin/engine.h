@@ -22,11 +22,24 @@ int engine_set (const char *key, const char *value);
   "batch-wait=<MICROSECONDS>  How long a smaller batch waits for more\n"     \
   "                           (default 0)."
 
-/* In get_ready: find the module.  0, or -1 after a message. */
-int engine_prepare (void);
+/* Whether pages can be kept in the GPU's memory, by what was said.  This and
+ * all that follow: 0, or -1 after a message.
+ */
+int engine_check_vram (void);
+
+/* In get_ready: find the module. */
+int engine_prepare (bool vram);
+
+/* In after_fork: have the GPU ready.  To keep pages in its memory, do so before
+ * tz_open; the parameters are completed.
+ */
+int engine_open (struct tz_params *params);
 
 /* In after_fork, after tz_start.  swap: no thread beside those that serve. */
 int engine_start (struct tz_store *store, bool swap);
+
+/* Unless it was started: the GPU is not needed any more. */
+void engine_close (void);
 
 /* Lines for the statistics and for --dump-plugin. */
 void engine_stats (struct tz_store *store);

@@ -19,6 +19,7 @@ struct tz_params params = {
 
 enum swap_mode swap = SWAP_NO;
 char *store_path;
+bool store_vram;
 
 /* The level can be checked only when the codec is known. */
 static const char *level_given;
@@ -37,6 +38,7 @@ const char params_help[] =
   "                           all of it).\n"
   "store=<FILE>               Keep the pages in a file on hugetlbfs or tmpfs,\n"
   "                           for the next server to find.\n"
+  "store=vram                 Keep the pages in the memory of a GPU.\n"
   "standby=yes|no             If a server has that file, be the next: get\n"
   "                           ready, and wait for its end (default no).\n"
   ENGINE_HELP;
@@ -141,8 +143,9 @@ set_store (const char *value)
     return refuse ("store", value,
                    "the name of a file on hugetlbfs or tmpfs is needed");
   free (store_path);
-  store_path = nbdkit_absolute_path (value);
-  return store_path ? 0 : -1;
+  store_vram = strcmp (value, "vram") == 0;
+  store_path = store_vram ? NULL : nbdkit_absolute_path (value);
+  return store_vram || store_path ? 0 : -1;
 }
 
 /* 1: there is no such parameter. */
@@ -237,6 +240,14 @@ params_complete (void)
     nbdkit_error ("reserve= is for swap=yes without store=: leave it out");
     return -1;
   }
+  if (store_vram && swap != SWAP_NO) {
+    nbdkit_error ("store=vram with swap=%s: a GPU must not be the only way to "
+                  "serve swap of this machine: leave one of them out",
+                  swap == SWAP_YES ? "yes" : "try");
+    return -1;
+  }
+  if (store_vram && engine_check_vram () == -1)
+    return -1;
   params.prefault = swap != SWAP_NO;
   return set_level ();
 }

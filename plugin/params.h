@@ -9,7 +9,8 @@
 /* What tz_open gets; valid after params_complete. */
 extern struct tz_params params;
 extern enum swap_mode swap;
-extern char *store_path; /* NULL: anonymous memory */
+extern char *store_path; /* NULL: anonymous memory, … */
+extern bool store_vram;  /* … or the GPU's */
 
 /* nbdkit's .config_help, .config, .config_complete and .dump_plugin. */
 extern const char params_help[];

@@ -44,6 +44,10 @@ static struct trouble {
   { .error = -ENOSPC,
     .meaning = ": the compressed pages fill the memory that memory= allows" },
   { .error = -EIO, .meaning = ": a page did not decode or verify" },
+  { .error = -EREMOTEIO,
+    .meaning = ": the GPU did not copy a page from or to its memory" },
+  { .error = -ENODEV,
+    .meaning = ": the GPU is lost, and the pages in its memory with it" },
   { .meaning = "" }, /* any other */
 };
 
@@ -93,7 +97,8 @@ answer (const char *what, uint32_t count, uint64_t offset, int r)
     nbdkit_error ("%s of %" PRIu32 " bytes at %" PRIu64 ": %m%s%s", what,
                   count, offset, t->meaning, more);
   }
-  nbdkit_set_error (-r);
+  /* The protocol has no more words. */
+  nbdkit_set_error (r == -EREMOTEIO || r == -ENODEV ? EIO : -r);
   return -1;
 }
 
@@ -157,8 +162,10 @@ open_store (void)
   r = tz_open (&params, &store);
   if (store_path && !params.standby)
     close (params.fd); /* the store has its own */
-  if (r == 0)
+  if (r == 0) {
+    describe ();
     return 0;
+  }
   errno = -r;
   if (store_path)
     nbdkit_error ("store=%s: %s", store_path, storefile_error (r));
@@ -173,13 +180,15 @@ open_store (void)
 static int
 tzp_get_ready (void)
 {
-  if (swap_check (swap, params.memory) == -1 || open_store () == -1)
+  /* A GPU cannot be used before a fork, and so its memory cannot. */
+  if (swap_check (swap, params.memory) == -1
+      || (!store_vram && open_store () == -1))
     return -1;
-  if ((!params.standby && swap_raise () == -1) || engine_prepare () == -1) {
+  if ((!params.standby && swap_raise () == -1)
+      || engine_prepare (store_vram) == -1) {
     storefile_give_up ();
     return -1;
   }
-  describe ();
   nbdkit_debug ("trueno-zram: size=%" PRIu64 " codec=%s level=%d"
                 " memory=%" PRIu64 "%s checksum=%s isa=%s cpu_features=%s",
                 params.size, tz_codec_name (params.codec), params.level,
@@ -215,7 +224,8 @@ start (void)
   struct tz_stats st;
   int r;
 
-  if (swap_lock () == -1)
+  if (swap_lock () == -1 || engine_open (&params) == -1
+      || (store_vram && open_store () == -1))
     return -1;
   r = swap_at_ease (start_store, NULL);
   if (r < 0) {
@@ -275,6 +285,11 @@ print_stats (void)
   PRINT (bad_blobs);
   PRINT (pool_full);
   PRINT (reserve_misses);
+  if (store_vram) {
+    PRINT (vram_total);
+    PRINT (vram_bytes);
+    PRINT (vram_errors);
+  }
 #undef PRINT
   engine_stats (store);
   /* Of what a user would have needed without compression. */
@@ -297,6 +312,7 @@ tzp_unload (void)
   if (store)
     tz_close (store);
   store = NULL;
+  engine_close ();
 }
 
 static void *

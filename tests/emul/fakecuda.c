@@ -15,6 +15,7 @@
  *   slow MS [PERCENT]       a kernel takes so much longer
  *   hang 0 [PERCENT]        nothing that is queued after it is ever done
  *   bad PERMILLE            so many pages of a kernel are bad, and say so
+ *   room MIB                so much memory is free
  */
 #include <pthread.h>
 #include <stdbool.h>
@@ -31,7 +32,8 @@
 
 #define DISTANCE (UINT64_C (1) << 46)
 #define RANGES   64
-#define OPS      256
+#define OPS      4096
+#define MEMORY   ((size_t) 1 << 30) /* the device's */
 #define EXPORT   __attribute__ ((visibility ("default")))
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -186,7 +188,8 @@ run_kernel (const struct op *o)
     die ("no memory");
   for (i = 0; i < o->n; i++) {
     mine[i] = jobs[i];
-    len = blobs ? (jobs[i].len + 15) / 16 * 16 : 4096;
+    len = jobs[i].len + (o->flags & TZ_GPU_FOLLOWS ? 4 : 0);
+    len = blobs ? (len + 15) / 16 * 16 : 4096;
     mine[i].src = (uintptr_t) host (jobs[i].src, len);
     mine[i].dst = (uintptr_t) host (jobs[i].dst, 4096);
   }
@@ -425,9 +428,20 @@ CALL (cuMemAlloc_v2, uint64_t *d, size_t len)
 
   check_context ();
   MAY_FAIL ("cuMemAlloc");
-  if (cuMemHostAlloc (&p, len, 0))
+  if (len > MEMORY || cuMemHostAlloc (&p, len, 0))
     return CUDA_OUT_OF_MEMORY;
   *d = (uintptr_t) p + DISTANCE;
+  return 0;
+}
+
+CALL (cuMemGetInfo_v2, size_t *available, size_t *total)
+{
+  int mib = fault ("room");
+
+  check_context ();
+  MAY_FAIL ("cuMemGetInfo");
+  *total = MEMORY;
+  *available = mib >= 0 ? (size_t) mib << 20 : MEMORY;
   return 0;
 }
 

@@ -27,6 +27,7 @@ static uint8_t *scratch[TZ_CODECS];
  */
 static struct {
   unsigned n;
+  bool follows; /* the checksum is behind the blob, not in the job */
   uint8_t *blob[BATCH], *page[BATCH], *out[BATCH];
   struct tz_gpu_job job[BATCH];
   int expect[BATCH];
@@ -71,6 +72,16 @@ launch (enum tz_gpu_kernel kernel, uint32_t flags, bool extra)
 static enum tz_codec codec;
 static unsigned long n_blobs, n_good;
 
+/* Where a job's checksum is. */
+static uint8_t *
+stored_sum (unsigned i)
+{
+  struct tz_gpu_job *job = &batch.job[i];
+
+  return batch.follows ? (uint8_t *) (uintptr_t) (job->src + job->len)
+                       : (uint8_t *) &job->sum;
+}
+
 static void
 decompress_batch (void)
 {
@@ -85,9 +96,10 @@ decompress_batch (void)
   for (i = 0; i < batch.n; i++) {
     poison (batch.out[i], TZ_PAGE);
     batch.job[i].dst = address (batch.out[i]);
-    batch.job[i].sum ^= check && i == wrong;
+    *stored_sum (i) ^= check && i == wrong;
   }
-  launch (kernel, check ? TZ_GPU_CHECK : 0, false);
+  launch (kernel, (check ? TZ_GPU_CHECK : 0)
+                      | (batch.follows ? TZ_GPU_FOLLOWS : 0), false);
   for (i = 0; i < batch.n; i++) {
     expect = batch.expect[i] != 0     ? TZ_GPU_EBLOB
              : check && i == wrong ? TZ_GPU_ESUM
@@ -114,8 +126,13 @@ try_blob (const uint8_t *blob, size_t len)
       __attribute__ ((aligned (64)));
   unsigned i = batch.n++;
   struct tz_gpu_job *job = &batch.job[i];
-  uint8_t *at = batch.blob[i] + 2 * TZ_PAGE - (len + 15) / 16 * 16;
+  uint32_t sum = 0;
+  uint8_t *at;
 
+  if (i == 0)
+    batch.follows = rnd (&rng) % 2;
+  at = batch.blob[i] + 2 * TZ_PAGE
+       - (len + (batch.follows ? sizeof sum : 0) + 15) / 16 * 16;
   memcpy (copy, blob, len);
   memcpy (at, blob, len);
   batch.expect[i] = len < 1 || len >= TZ_PAGE
@@ -125,7 +142,8 @@ try_blob (const uint8_t *blob, size_t len)
   *job = (struct tz_gpu_job) { .src = address (at), .len = (uint32_t) len,
                                .page = rnd (&rng) >> 4 };
   if (len > 0 && len <= TZ_PAGE)
-    job->sum = tz_checksum (copy, len, job->page << 4 | codec);
+    sum = tz_checksum (copy, len, job->page << 4 | codec);
+  memcpy (stored_sum (i), &sum, sizeof sum);
   if (batch.n == BATCH)
     decompress_batch ();
 }

@@ -2,12 +2,13 @@
 /* The model checker on the core itself.
  *
  *   model-core [-s SEED] [-n OPERATIONS] [-t THREADS] [CODEC[:LEVEL]] [full]
- *              [file] [cores] [engine] [later]
+ *              [file] [cores] [engine] [later] [vram]
  *
  * full: with a pool too small for the disk.  file: with the region in a file
  * that is closed, found again and compared at the end.  cores: with all reads
  * spread over cores.  engine: with all reads handed to an engine that fails now
- * and then.  later: with pages compressed later.
+ * and then.  later: with pages compressed later.  vram: with pages in that
+ * engine's memory; large reads are then its.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -156,22 +157,30 @@ reopen (struct tz_params *params)
 
 /* Whom else to ask, whatever it costs. */
 static int
-ask_others (bool cores, bool engine, bool later)
+ask_others (const struct tz_params *params, bool cores, bool engine,
+            bool later)
 {
   struct tz_offload_params p = { .min_pages = 1 };
 
-  if (engine) {
+  if (engine || params->vram) {
     p = engine_params (1, 64);
+    if (params->vram) {
+      p.ops->close (p.engine);
+      p.engine = params->engine;
+      p.min_pages = engine ? 1 : 8;
+    }
+  }
+  if (engine) {
     atomic_store (&engine_faults, ENGINE_SUBMIT | ENGINE_POLL | ENGINE_PAGE);
     atomic_store (&engine_odds, 40);
   }
   p.cores = cores;
   p.later = later;
-  return cores || engine || later ? tz_offload_start (store, &p) : 0;
+  return cores || p.engine || later ? tz_offload_start (store, &p) : 0;
 }
 
 static struct words {
-  bool full, file, cores, engine, later;
+  bool full, file, cores, engine, later, vram;
 } words;
 
 static bool
@@ -192,6 +201,8 @@ read_words (struct tz_params *params, char **argv)
       words.engine = true;
     else if (strcmp (*argv, "later") == 0)
       words.later = true;
+    else if (strcmp (*argv, "vram") == 0)
+      words.vram = true;
     else {
       colon = strchr (*argv, ':');
       if (colon)
@@ -240,11 +251,16 @@ main (int argc, char **argv)
   params.memory = words.full ? 8 << 20 : 0;
   if (words.file)
     params.fd = memfd_create ("model", 0);
+  if (words.vram) {
+    params.vram = &engine_ops;
+    if (faulty_open (NULL, &params.engine, NULL, 0))
+      return 1;
+  }
   err = tz_open (&params, &store);
   if (err == 0)
     err = tz_start (store);
   if (err == 0)
-    err = ask_others (words.cores, words.engine, words.later);
+    err = ask_others (&params, words.cores, words.engine, words.later);
   if (err) {
     fprintf (stderr, "model: %s\n", strerror (-err));
     return 1;

@@ -22,3 +22,5 @@ model -t 8 ld64 cores
 model -t 8 lz4 full engine
 model -t 8 ld64 full later
 model -t 8 ld64 file later engine
+model -t 8 ld64 vram engine
+model -t 8 lz4 full vram cores

@@ -17,6 +17,7 @@
 
 #include "internal.h"
 #include "offload.h"
+#include "codec/bytes.h"
 
 enum engine_fault {
   ENGINE_SUBMIT = 1, /* submit fails */
@@ -25,6 +26,8 @@ enum engine_fault {
   ENGINE_LATE = 8,   /* a batch takes 3 timeouts */
   ENGINE_NEVER = 16, /* no batch ever ends */
   ENGINE_LOST = 32,  /* the device says it is lost */
+  ENGINE_COPY = 64,  /* only some blobs of a group are copied */
+  ENGINE_GONE = 128, /* … and the device's memory is lost */
 };
 
 #define ENGINE_TIMEOUT_MS 30 /* where it matters */
@@ -39,12 +42,21 @@ struct tz_engine {
   void *scratch[TZ_CODECS];
   void *memory[4];
   size_t memory_len[4];
+  uint8_t *vram; /* others see it ENGINE_DISTANCE further on */
+  size_t vram_len;
+  unsigned channels;
+  atomic_bool copying[1024]; /* in a channel */
 };
+
+/* So far from any memory that the processor has there. */
+#define ENGINE_DISTANCE (UINT64_C (1) << 50)
 
 /* Each fault that is set happens to one batch (or page) in so many. */
 static atomic_uint engine_faults;
 static atomic_uint engine_odds = 8;
 static atomic_uint engine_seen, engine_lost_said, engine_closed;
+static atomic_uint engine_copies; /* blobs copied */
+static size_t engine_room_now = 64 << 20; /* bytes */
 static atomic_uint engine_bad; /* blobs that were, without a fault */
 static __thread uint64_t engine_rng = 99;
 
@@ -56,10 +68,23 @@ engine_strikes (enum engine_fault f)
          && (engine_rng >> 33) % atomic_load (&engine_odds) == 0;
 }
 
+static inline uint8_t *
+faulty_vram (struct tz_engine *e, const void *device, size_t len)
+{
+  uintptr_t at = (uintptr_t) device - ENGINE_DISTANCE - (uintptr_t) e->vram;
+
+  if (at > e->vram_len || len > e->vram_len - at)
+    abort ();
+  return e->vram + at;
+}
+
 static inline int
 faulty_page (struct tz_engine *e, const struct tz_batch *b,
              const struct tz_job *j)
 {
+  const uint8_t *src = e->vram && b->op == TZ_DECODE
+                           ? faulty_vram (e, j->src, j->len)
+                           : j->src;
   const struct tz_codec_ops *ops = tz_codecs[b->codec];
   uint8_t dst[TZ_DST_SIZE] __attribute__ ((aligned (64)));
   int level = ops->default_level, r;
@@ -69,15 +94,16 @@ faulty_page (struct tz_engine *e, const struct tz_batch *b,
     return -1;
   }
   if (b->op == TZ_ENCODE) {
-    r = ops->encode (e->scratch[b->codec], j->src, dst, level);
+    r = ops->encode (e->scratch[b->codec], src, dst, level);
     memcpy (j->dst, dst, r > 0 ? r : 0);
     return r == 0 ? TZ_PAGE : r;
   }
   if (b->checksum
-      && tz_checksum (j->src, j->len, j->page << 4 | b->codec) != j->sum)
+      && tz_checksum (src, j->len, j->page << 4 | b->codec)
+             != (b->follows ? get32 (src + j->len) : j->sum))
     r = -2;
   else
-    r = ops->decode (e->scratch[b->codec], j->src, j->len, j->dst);
+    r = ops->decode (e->scratch[b->codec], src, j->len, j->dst);
   if (r)
     atomic_fetch_add (&engine_bad, 1);
   return r;
@@ -194,6 +220,62 @@ faulty_pin (struct tz_engine *e, const void *start, size_t len)
   return 0;
 }
 
+static inline size_t
+faulty_room (struct tz_engine *e)
+{
+  (void) e;
+  return engine_room_now;
+}
+
+static inline void *
+faulty_take (struct tz_engine *e, size_t len, unsigned channels)
+{
+  if (e->vram || channels > 1024 || len == 0 || len > engine_room_now)
+    return NULL;
+  e->vram = mmap (NULL, len, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  e->vram_len = len;
+  e->channels = channels;
+  return (void *) ((uintptr_t) e->vram + ENGINE_DISTANCE);
+}
+
+static inline int
+faulty_copy (struct tz_engine *e, unsigned channel, const struct tz_copy *c,
+             unsigned n, bool in)
+{
+  bool fail = engine_strikes (ENGINE_COPY);
+  unsigned i;
+
+  if (atomic_load (&engine_faults) & ENGINE_GONE)
+    return -ENODEV;
+  if (channel >= e->channels || n < 1 || n > TZ_COPIES
+      || atomic_exchange (&e->copying[channel], true))
+    abort ();
+  for (i = 0; i < (fail ? n / 2 : n); i++) {
+    if (in)
+      memcpy (faulty_vram (e, c[i].device, c[i].len), c[i].host, c[i].len);
+    else
+      memcpy (c[i].host, faulty_vram (e, c[i].device, c[i].len), c[i].len);
+    atomic_fetch_add (&engine_copies, 1);
+  }
+  atomic_store (&e->copying[channel], false);
+  return fail ? -EIO : 0;
+}
+
+static inline int
+faulty_get (struct tz_engine *e, unsigned channel, const struct tz_copy *c,
+            unsigned n)
+{
+  return faulty_copy (e, channel, c, n, false);
+}
+
+static inline int
+faulty_put (struct tz_engine *e, unsigned channel, const struct tz_copy *c,
+            unsigned n)
+{
+  return faulty_copy (e, channel, c, n, true);
+}
+
 static inline int
 faulty_submit (struct tz_engine *e, unsigned lane, const struct tz_batch *b)
 {
@@ -213,7 +295,7 @@ faulty_poll (struct tz_engine *e, unsigned lane)
 {
   int r;
 
-  if (atomic_load (&engine_faults) & ENGINE_LOST)
+  if (atomic_load (&engine_faults) & (ENGINE_LOST | ENGINE_GONE))
     return -ENODEV;
   pthread_mutex_lock (&e->lock);
   r = e->state[lane];
@@ -235,6 +317,8 @@ faulty_close (struct tz_engine *e)
   pthread_join (e->thread, NULL);
   for (i = 0; i < 4 && e->memory[i]; i++)
     munmap (e->memory[i], e->memory_len[i]);
+  if (e->vram)
+    munmap (e->vram, e->vram_len);
   for (i = 0; i < TZ_CODECS; i++)
     free (e->scratch[i]);
   free (e);
@@ -256,6 +340,10 @@ static const struct tz_engine_ops engine_ops = {
   .codecs = faulty_codecs,
   .alloc = faulty_alloc,
   .pin = faulty_pin,
+  .room = faulty_room,
+  .take = faulty_take,
+  .get = faulty_get,
+  .put = faulty_put,
   .submit = faulty_submit,
   .poll = faulty_poll,
   .close = faulty_close,

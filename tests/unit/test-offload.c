@@ -253,7 +253,7 @@ device_with (unsigned wait_ms, unsigned timeout_ms, struct tz_engine **e)
   p.wait_us = wait_ms * 1000;
   p.timeout_ms = timeout_ms;
   *e = p.engine;
-  CHECK (tz_device_start (&d, &p, false) == 0);
+  CHECK (tz_device_start (&d, &p, false, false) == 0);
   return d;
 }
 
