@@ -126,6 +126,7 @@ run_kind ()
       ($14 + $15) / 100 }' "/proc/$server/stat" >>"$results"
     kill $server
     wait $server || true
+    server=
   fi
   if [ "$verdict" = passed ]; then
     note_result "$1"

@@ -50,7 +50,7 @@ if [ -w /dev/shm ]; then
 fi
 
 # swapoff ends a server, by its group, but nobody who has that number since.
-record=/run/trueno-zram/nbd977 sock=/run/trueno-zram/$$.sock
+record=/run/trueno-zram/nbd$$ sock=/run/trueno-zram/$$.sock
 [ -e /run/trueno-zram ] || mkdir -m 700 /run/trueno-zram
 cleanup_fn rm -f $record $sock
 for there in yes no; do
@@ -68,7 +68,7 @@ time.sleep(100)' $there $sock >"$tmp/ready" &
     sleep 0.01
   done
   printf 'nbd+unix:///?socket=%s\n%s\n\n' $sock $pid >$record
-  "$cli" swapoff /dev/nbd977 || fail "swapoff failed"
+  "$cli" swapoff /dev/nbd$$ || fail "swapoff failed"
   [ ! -e $record ] && [ ! -e $sock ] || fail "record or socket are left"
   if [ $there = no ]; then
     kill $pid || fail "it killed another"
