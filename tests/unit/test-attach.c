@@ -146,16 +146,20 @@ refuse (const char *what, size_t n, uint64_t value, int where, int64_t at,
 static void
 test_refused (void)
 {
-  uint64_t dir, words, one, second, w;
+  uint64_t dir, words, one, second, last, w;
   int fd = sample (&dir, &words);
   struct tz_store *s;
 
   one = word_at (fd, words + 8);
   second = (word_at (fd, dir) >> 32) * TZ_CHUNK - words;
+  last = second + 8 * (33 * MiB / TZ_PAGE % LEAF_WORDS);
+  w = word_at (fd, words + last) & ~(WORD_LEN_MASK << WORD_LEN_SHIFT);
   CHECK (attach (fd, &s) == 0);
   tz_close (s);
   close (fd);
 
+  refuse ("as long as a page", 8, w | (uint64_t) TZ_PAGE << WORD_LEN_SHIFT, 'w',
+          last, -EUCLEAN);
   refuse ("no magic", 1, 'X', 's', 0, -EMEDIUMTYPE);
   refuse ("version", 4, 2, 's', 8, -EMEDIUMTYPE);
   refuse ("unit", 4, 64, 's', 12, -EMEDIUMTYPE);

@@ -40,6 +40,9 @@ static _Atomic bool old_system;
 static _Atomic bool no_release;
 static atomic_ulong refused_releases;
 
+/* … or only if told that it is locked. */
+static _Atomic bool locked;
+
 int
 madvise (void *p, size_t len, int advice)
 {
@@ -56,7 +59,11 @@ madvise (void *p, size_t len, int advice)
     errno = EINVAL;
     return -1;
   }
-  return real (p, len, advice);
+  if (locked && advice == MADV_DONTNEED) {
+    errno = EINVAL;
+    return -1;
+  }
+  return real (p, len, locked && advice == 24 ? MADV_DONTNEED : advice);
 }
 
 int
@@ -784,8 +791,10 @@ test_no_release (void)
     write_numbered (s, page, page + 1);
   CHECK (holds_numbered (s, 0, 1) && holds_numbered (s, pages - 1, pages));
   no_release = false;
+  locked = true;
   CHECK (tz_zero (s, pages * TZ_PAGE, 0) == 0);
   settle (s);
+  locked = false;
   tz_close (s);
 }
 
