@@ -37,6 +37,10 @@ awk '/^[0-9a-f]+-[0-9a-f]+ / { m = $0 }
      /^Rss:/ && $2 == size && m ~ / r-xp .*(gnutls|unistring)/ { print m }' \
   /proc/$pid/smaps >"$tmp/useless"
 [ ! -s "$tmp/useless" ] || fail "nobody uses this: $(cat "$tmp/useless")"
+awk '/^[0-9a-f]+-[0-9a-f]+ / { heap = / \[heap\]$/ }
+     /^Rss:/ && heap { n += $2 }
+     END { print "heap:", n, "KiB"; exit (n < 2048) }' /proc/$pid/smaps ||
+  fail "no heap for the requests to come"
 
 # Connected, and busy with the largest requests of a kernel client.
 nbd_script <<'END'
