@@ -2,8 +2,10 @@
 /* The GPU's kernels, alone and from end to end, beside what limits them: the
  * bus, the device's memory, the CPU's cores; and beside nvCOMP.
  *
- *   bench-gpu [--json] [--pages N] [--rounds N] FILE.pages...
+ *   bench-gpu [--json] [--pages N] [--rounds N] [--module FILE.so]
+ *             FILE.pages...
  *
+ * With the plugin's module also requests to a store in the GPU's memory.
  * Of each file N pages are used, 65536 if nothing is said, which is more than
  * the caches hold; a smaller file is repeated, each copy with a stamp of four
  * bytes, and a row tells how many pages are its own.  A page that a codec does
@@ -709,6 +711,7 @@ measure_latency (void)
 /* ---- All of it ---- */
 
 #include "nvcomp.h"
+#include "vram.h"
 
 static void
 measure_codec (bool beside_nvcomp)
@@ -728,6 +731,7 @@ measure_codec (bool beside_nvcomp)
   measure_end_to_end (true, IN_PLACE);
   measure_end_to_end (true, STAGED);
   measure_latency ();
+  vram_measure ();
   if (beside_nvcomp) {
     nvcomp_measure (TZ_PAGE, compress, decompress, ratio);
     nvcomp_measure (16 * TZ_PAGE, compress, decompress, ratio);
@@ -738,7 +742,7 @@ static void __attribute__ ((noreturn))
 usage (void)
 {
   give_up (2, "usage: bench-gpu [--json] [--pages 64 ... 1048576] "
-              "[--rounds 1 ... %d] FILE.pages...", ROUNDS);
+              "[--rounds 1 ... %d] [--module FILE.so] FILE.pages...", ROUNDS);
 }
 
 static size_t
@@ -747,6 +751,7 @@ options (int argc, char **argv)
   static const struct option names[] = { { "json", no_argument, NULL, 'j' },
                                          { "pages", 1, NULL, 'p' },
                                          { "rounds", 1, NULL, 'r' },
+                                         { "module", 1, NULL, 'm' },
                                          { NULL, 0, NULL, 0 } };
   size_t pages = 65536;
   int c;
@@ -761,6 +766,9 @@ options (int argc, char **argv)
       break;
     case 'r':
       rounds = (unsigned) strtoul (optarg, NULL, 10);
+      break;
+    case 'm':
+      vram_load (optarg);
       break;
     default:
       usage ();

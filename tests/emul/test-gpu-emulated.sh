@@ -20,10 +20,13 @@ fi
 grep 'result -1, not 0' "$tmp/err" >/dev/null
 rm "$FAKE_CUDA"
 
-./bench-gpu --json --pages 64 --rounds 1 "${top_srcdir:?}/tests/data/perl.pages" \
+./bench-gpu --json --pages 64 --rounds 1 \
+  --module tests/emul/.libs/cuda-module.so \
+  "${top_srcdir:?}/tests/data/perl.pages" \
   >"$tmp/rows"
 for metric in to-device to-host memory decompress compress ratio crossover \
-              decompress-end compress-end deliver-to-gpu latency-32; do
+              decompress-end compress-end deliver-to-gpu latency-32 read-1 \
+              read-32 write-32; do
   grep "\"metric\":\"$metric\"" "$tmp/rows" >/dev/null ||
     { echo "no row about $metric"; exit 1; }
 done
