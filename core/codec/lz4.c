@@ -25,8 +25,10 @@ measure (const uint8_t *p, const uint8_t *c)
   return s;
 }
 
-/* Put a word's entry into the table; true if old is one of the same hash. */
-INLINE bool
+/* Put a word's entry into the table; 1 if old is one of the same hash, else 0.
+ * Nothing foresees which: neither here nor below does a branch ask.
+ */
+INLINE uint32_t
 exchange (uint32_t *table, uint32_t hash, unsigned i, uint32_t *old)
 {
   uint32_t entry = (hash & ~LZ4_NUMBER) | i;
@@ -34,23 +36,22 @@ exchange (uint32_t *table, uint32_t hash, unsigned i, uint32_t *old)
 
   *old = *slot;
   *slot = entry;
-  return (*old ^ entry) <= LZ4_NUMBER && (*old & LZ4_NUMBER) != LZ4_NONE;
+  return ((*old ^ entry) <= LZ4_NUMBER) & ((*old & LZ4_NUMBER) != LZ4_NONE);
 }
 
 INLINE void
 refer_wide (struct lz4_work *w, uint64_t *wide)
 {
-  uint32_t h, old;
+  uint32_t h, old, ok;
   uint64_t mask = 0;
   const uint8_t *p;
   unsigned i;
-  bool ok;
 
   for (i = 0; i < LZ4_WORDS; i++) {
     p = w->page + 4 * i;
     h = get32 (p - 2) * LZ4_WIDE_MUL0 + get32 (p + 1) * LZ4_WIDE_MUL1;
     ok = exchange (w->wide, h, i, &old);
-    w->words[i] = ok ? old & LZ4_NUMBER : UINT32_MAX;
+    w->words[i] = (old & LZ4_NUMBER) | (ok - 1); /* UINT32_MAX: none */
     mask |= (uint64_t) ok << i % 64;
     if (i % 64 == 63) {
       wide[i / 64] = mask;
@@ -62,16 +63,15 @@ refer_wide (struct lz4_work *w, uint64_t *wide)
 INLINE uint64_t
 refer_narrow (struct lz4_work *w, unsigned k)
 {
+  uint32_t h, old, ok, none;
   uint64_t mask = 0;
-  uint32_t h, old;
   unsigned i;
-  bool ok;
 
   for (i = 64 * k; i < 64 * (k + 1); i++) {
     h = get32 (w->page + 4 * i - 1) * LZ4_NARROW_MUL;
     ok = exchange (w->narrow, h, i, &old);
-    if (w->words[i] == UINT32_MAX)
-      w->words[i] = old & LZ4_NUMBER;
+    none = -(w->words[i] >> 31);
+    w->words[i] = (w->words[i] & ~none) | (old & LZ4_NUMBER & none);
     mask |= (uint64_t) ok << i % 64;
   }
   return mask;
