@@ -2,9 +2,10 @@
 /* The model checker: random requests to a disk, compared with a flat shadow of
  * it.  The disk is the core itself (model-core.c) or a server (model-nbd.c).
  *
- * Each thread owns every n-th stripe of the disk's first half and a piece of the
- * second, so that threads share table leaves, chunks, shards and pages but never
- * a byte; each byte's content is known at any time.  All a thread does follows from the seed and the thread's number.
+ * Each thread owns every n-th stripe of the disk's first half and a piece of
+ * the second, so that threads share table leaves, chunks, shards and pages but
+ * never a byte; each byte's content is known at any time.  All a thread does
+ * follows from the seed and the thread's number.
  */
 #ifndef TZ_MODEL_H
 #define TZ_MODEL_H

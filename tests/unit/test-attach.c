@@ -164,7 +164,7 @@ test_refused (void)
   refuse ("version", 4, 2, 's', 8, -EMEDIUMTYPE);
   refuse ("unit", 4, 64, 's', 12, -EMEDIUMTYPE);
   refuse ("torn", 4, 12345, 's', 28, -EUCLEAN);
-  refuse ("torn id", 1, 0, 's', 52, -EUCLEAN);
+  refuse ("torn id", 8, 0, 's', 48, -EUCLEAN);
   refuse ("leaf past the end", 4, 99999, 'd', 0, -EUCLEAN);
   refuse ("leaf in the directory", 4, 1, 'd', 0, -EUCLEAN);
   refuse ("leaf twice", 4, words / TZ_CHUNK, 'd', 4, -EUCLEAN);
@@ -543,7 +543,7 @@ test_no_holes (void)
   close (fd);
 }
 
-/* Who stands by has its memory before it knows what is in it, and keeps that. */
+/* Who stands by has its memory before it knows what is in it, and keeps it. */
 static void
 test_standby (void)
 {
