@@ -177,8 +177,8 @@ keep (const struct start *st)
       sleep (RETRY);
 }
 
-/* None but the processes of a server have its socket.  Once they have all ended,
- * the number of their group may be another's.
+/* None but the processes of a server have its socket.  Once they have all
+ * ended, the number of their group may be another's.
  */
 static bool
 exists (const char *path)
