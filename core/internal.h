@@ -338,9 +338,9 @@ int tz_vram_write (struct tz_store *s, struct stream *st, const uint8_t *buf,
 size_t tz_vram_shared (const struct tz_store *s);
 void tz_vram_stats (struct tz_store *s, struct tz_stats *st);
 
-/* Compressing later (later.c).  Store a page raw and list it as one to compress,
- * if there is room for both: true if that was done.  And work on that list, when
- * there is no memory: true if that freed some.
+/* Compressing later (later.c).  Store a page raw and list it as one to
+ * compress, if there is room for both: true if that was done.  And work on that
+ * list, when there is no memory: true if that freed some.
  */
 bool tz_later_write (struct tz_store *s, slot_t *slot, uint64_t page,
                      const uint8_t *buf);
