@@ -17,8 +17,12 @@ refused ()
 swap_on 256M --memory 32M --device /dev/nbd3
 grep -q '^/dev/nbd3.*[[:space:]]150$' /proc/swaps
 server=$(pidof nbdkit)
+note "the server takes" $(grep VmRSS /proc/$server/status)
+[ $(awk '/^VmRSS:/ { print $2 }' /proc/$server/status) -lt 20000 ] # not 32M
+socket=$(ls /run/trueno-zram/*.sock)
+[ $(grep -c "$socket" /proc/net/unix) = 3 ] # two processors: two connections
 hog 32
-uri=nbd+unix:///?socket=$(ls /run/trueno-zram/*.sock)
+uri=nbd+unix:///?socket=$socket
 refused '/dev/nbd3 is in use' trueno-zram connect "$uri" -d /dev/nbd3
 kill $(pidof trueno-zram)
 sleep 0.5
