@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Pages of one pattern: found, and nothing else; and filled. */
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "cpu.h"
 #include "codec/codec.h"
 #include "codec/same.h"
@@ -32,6 +35,26 @@ one_page (const uint8_t *in)
     tz_same_fill (page, TZ_PAGE, pattern);
     CHECK (memcmp (page, in, TZ_PAGE) == 0);
   }
+}
+
+/* A hidden feature hides what is built upon it; in processes of their own, as
+ * the variable is read once.
+ */
+static void
+hidden (const char *features, unsigned gone)
+{
+  pid_t pid = fork ();
+  int status;
+
+  if (pid == 0) {
+    CHECK (setenv ("TZRAM_DISABLE_CPU_FEATURES", features, 1) == 0);
+    CHECK ((tz_cpu () & gone) == 0);
+    if (tz_cpu () == 0)
+      CHECK (strcmp (tz_cpu_features (), "none") == 0
+             && strcmp (tz_same_isa (), "scalar") == 0);
+    _exit (0);
+  }
+  CHECK (waitpid (pid, &status, 0) == pid && status == 0);
 }
 
 /* Every body sees every byte. */
@@ -115,6 +138,9 @@ int
 main (int argc, char *argv[])
 {
   (void) argc;
+  hidden ("ssse3,neon", ~0u);
+  hidden ("nothing,avx2", TZ_CPU_AVX2 | TZ_CPU_AVX512);
+  hidden ("avx512", TZ_CPU_AVX512);
   page = guarded (TZ_PAGE);
   printf ("same: %s\n", tz_same_isa ());
   bodies ();
