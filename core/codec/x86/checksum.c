@@ -98,10 +98,8 @@ add128 (struct sums *s, int i, __m128i v, const __m128i *key)
 
 TARGET ("ssse3")
 static inline void
-block128 (struct sums *s, int i, const uint8_t *p)
+block128 (struct sums *s, int i, const uint8_t *p, const __m128i *key)
 {
-  const __m128i *key = KEY (__m128i);
-
   add128 (s, i, LOAD128 (p + 16 * i), key);
   add128 (s, i, LOAD128 (p + 64 + 16 * i), key + 4);
   add128 (s, i, LOAD128 (p + 128 + 16 * i), key + 8);
@@ -131,14 +129,17 @@ rest128 (struct sums *s, const uint8_t *p, size_t len)
   int i;
 
   for (; len >= 64; len -= 64, p += 64, key += 4)
+#pragma GCC unroll 4
     for (i = 0; i < 4; i++)
       add128 (s, i, LOAD128 (p + 16 * i), key);
   mask = tz_checksum_mask + 64 - len;
   if (len > 0)
+#pragma GCC unroll 4
     for (i = 0; i < 4; i++)
       add128 (s, i,
               _mm_and_si128 (LOAD128 (p + 16 * i), LOAD128 (mask + 16 * i)),
               key);
+#pragma GCC unroll 4
   for (i = 0; i < 4; i++)
     s->b[i] = _mm_add_epi32 (s->b[i], s->a[i]);
 }
@@ -147,16 +148,18 @@ TARGET ("ssse3")
 uint64_t
 tz_checksum_sum_ssse3 (const uint8_t *p, size_t len)
 {
+  const __m128i *key = KEY (__m128i);
   struct sums s;
   __m128i h;
 
   s.a[0] = s.a[1] = s.a[2] = s.a[3] = _mm_setzero_si128 ();
   s.b[0] = s.b[1] = s.b[2] = s.b[3] = _mm_setzero_si128 ();
   for (; len >= 256; len -= 256, p += 256) {
-    block128 (&s, 0, p);
-    block128 (&s, 1, p);
-    block128 (&s, 2, p);
-    block128 (&s, 3, p);
+    __asm__ ("" : "+r"(key)); /* or gcc copies all keys to the stack first */
+    block128 (&s, 0, p, key);
+    block128 (&s, 1, p, key);
+    block128 (&s, 2, p, key);
+    block128 (&s, 3, p, key);
   }
   if (len > 0)
     rest128 (&s, p, len);
