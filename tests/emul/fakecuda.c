@@ -15,6 +15,7 @@
  *   slow MS [PERCENT]       a kernel takes so much longer
  *   hang 0 [PERCENT]        nothing that is queued after it is ever done
  *   bad PERMILLE            so many pages of a kernel are bad, and say so
+ *   wrong PERMILLE          so many decompressed are, and do not
  *   room MIB                so much memory is free
  */
 #include <pthread.h>
@@ -181,7 +182,7 @@ run_kernel (const struct op *o)
   bool blobs = o->kernel == TZ_GPU_LD64_DECOMPRESS
                || o->kernel == TZ_GPU_LZ4_DECOMPRESS
                || o->kernel == TZ_GPU_CHECKSUM;
-  int ms = fault ("slow"), bad = fault ("bad");
+  int ms = fault ("slow"), bad = fault ("bad"), wrong = fault ("wrong");
   uint32_t i, len;
 
   if (!mine)
@@ -197,6 +198,9 @@ run_kernel (const struct op *o)
   for (i = 0; i < o->n && bad > 0; i++)
     if (rand () % 1000 < bad)
       result[i] = TZ_GPU_EBLOB;
+  for (i = 0; i < o->n && wrong > 0 && blobs; i++)
+    if (rand () % 1000 < wrong)
+      *(uint8_t *) (uintptr_t) mine[i].dst ^= 1;
   free (mine);
   if (ms > 0)
     usleep (ms * 1000);

@@ -43,8 +43,10 @@ for fault in cuInit cuDevicePrimaryCtxRetain cuModuleLoadData cuMemHostAlloc \
   echo "$fault 999" >"$FAKE_CUDA"
   says 'cuda=on: .' cuda=on batch=64
 done
-echo 'bad 500' >"$FAKE_CUDA"
-says 'cuda=on: .*computed something else than the processor' cuda=on batch=64
+for fault in 'bad 500' 'wrong 100'; do
+  echo "$fault" >"$FAKE_CUDA"
+  says 'cuda=on: .*computed something else than the processor' cuda=on batch=64
+done
 
 # reads FAULT: write the data, lay the fault, and read all in requests of 1 MiB
 # of two connections; with PAUSE, that many seconds after the first time.
