@@ -143,8 +143,8 @@ note 'and so it has when that was killed'
 
 # More than fits into memory.  What was swapped out first stays until the end.
 mount -o remount,size=90% /dev/shm
-for file in $(seq 80); do cp /pages /dev/shm/$file; done
-for file in $(seq 16 80); do rm /dev/shm/$file; done
+for file in $(seq 124); do cp /pages /dev/shm/$file; done
+for file in $(seq 16 124); do rm /dev/shm/$file; done
 used=$(awk '/nbd0/ { print $4 }' /proc/swaps)
 note "$used KiB are swapped out"
 [ "$used" -gt 10000 ]
