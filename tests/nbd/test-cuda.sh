@@ -38,6 +38,10 @@ export LD_LIBRARY_PATH=$tmp/lib
 echo 'none 0' >"$FAKE_CUDA"
 says "cuda=on: NVIDIA's driver finds no GPU" cuda=on
 "$nbdkit" -f -U - "$zram" 64M --run : || fail "cuda=auto needs a device"
+start_nbdkit -D trueno-zram.stats=1 "$zram" 64M
+stop_nbdkit || fail "the server ended with $?"
+[ -n "$(stat_of ratio)" ] || fail "no statistics"
+[ -z "$(stat_of engine)" ] || fail "statistics of a GPU that is not there"
 for fault in cuInit cuDevicePrimaryCtxRetain cuModuleLoadData cuMemHostAlloc \
              cuMemAlloc cuStreamCreate cuLaunchKernel cuEventQuery; do
   echo "$fault 999" >"$FAKE_CUDA"
