@@ -3,7 +3,7 @@
 # The same on a processor without any of the instructions that codecs like.
 source "$(dirname "$0")/functions.sh"
 
-guest -c qemu64 <<'CASE'
+guest -c qemu64 -m 320 <<'CASE'
 nbdkit trueno-zram --dump-plugin >/tmp/dump
 note $(grep -E 'features|isa_(ld64|lz4)' /tmp/dump)
 grep -q '^trueno_zram_isa_ld64=scalar$' /tmp/dump

@@ -3,7 +3,7 @@
 # Two servers at the same priority share the pages.
 source "$(dirname "$0")/functions.sh"
 
-guest <<'CASE'
+guest -m 320 <<'CASE'
 swap_on 176M --memory 64M --device /dev/nbd0
 swap_on 176M --memory 64M --device /dev/nbd1
 load
