@@ -4,7 +4,7 @@
 # small a reserve that requests have to wait until it is filled.
 source "$(dirname "$0")/functions.sh"
 
-guest -m 288 <<'CASE'
+guest -m 320 <<'CASE'
 server ram -i 127.0.0.1 -p 10809 trueno-zram 352M memory=128M reserve=128K \
   -D trueno-zram.stats=1 swap=yes
 swap_on nbd://127.0.0.1

@@ -3,7 +3,7 @@
 # A machine swaps to a server of its own, far beyond its memory.
 source "$(dirname "$0")/functions.sh"
 
-guest -m 288 <<'CASE'
+guest -m 320 <<'CASE'
 swap_on 352M --memory 128M
 load
 pidof nbdkit >/run/ram.pid
