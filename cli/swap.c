@@ -23,6 +23,8 @@
 
 extern char **environ;
 
+static volatile sig_atomic_t told_to_stop;
+
 struct swap {
   char device[32];
   char uri[URI_SIZE];
@@ -271,6 +273,35 @@ set_up (struct swap *s, const struct server *server)
   return s->server == -1 ? -1 : 0;
 }
 
+static void
+on_signal (int sig)
+{
+  (void) sig;
+  told_to_stop = true;
+}
+
+/* What was started is undone; a connection that is being made is made first, as
+ * only then is it known which.
+ */
+static void
+catch_signals (void)
+{
+  const struct sigaction stop = { .sa_handler = on_signal,
+                                  .sa_flags = SA_RESTART };
+
+  sigaction (SIGINT, &stop, NULL);
+  sigaction (SIGTERM, &stop, NULL);
+  sigaction (SIGHUP, &stop, NULL);
+}
+
+static bool
+stopped (void)
+{
+  if (told_to_stop)
+    complain ("stopped by a signal: there is no swap");
+  return told_to_stop;
+}
+
 int
 swap_on (const char *uri, const struct server *server, int priority,
          const struct options *options)
@@ -278,15 +309,18 @@ swap_on (const char *uri, const struct server *server, int priority,
   struct swap s = { 0 };
 
   extend_path ();
+  catch_signals ();
   warn_of_small_reserves ();
   if (uri && snprintf (s.uri, sizeof s.uri, "%s", uri) >= (int) sizeof s.uri) {
     complain ("the URI is longer than %d characters", URI_SIZE - 1);
     return EXIT_FAILURE;
   }
-  if (set_up (&s, server) == -1)
+  if (set_up (&s, server) == -1) {
+    stopped ();
     return EXIT_FAILURE;
-  if (start_connection (&s, options) == -1
-      || use_as_swap (&s, priority) == -1) {
+  }
+  if (stopped () || start_connection (&s, options) == -1
+      || stopped () || use_as_swap (&s, priority) == -1) {
     take_down (&s);
     return EXIT_FAILURE;
   }

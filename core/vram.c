@@ -7,9 +7,10 @@
  * chunk is not used.
  *
  * To copy one blob takes as long as to copy many.  So pages are read and
- * written in groups: blobs are made in, and decoded from, memory of the stream's
- * that the device reads and writes.  Only when all blobs of a group are in place
- * do slots get their words: a copy that fails leaves every page as it was.
+ * written in groups: blobs are made in, and decoded from, memory of the
+ * stream's that the device reads and writes.  Only when all blobs of a group
+ * are in place do slots get their words: a copy that fails leaves every page
+ * as it was.
  *
  * When the device is lost so are the blobs: whoever needs one, or wants to
  * store one, is told -ENODEV.  What has no blob stays as it is, and pages can

@@ -49,6 +49,27 @@ if [ -w /dev/shm ]; then
   [ ! -e "$shm/store" ] || fail "the pages are left"
 fi
 
+# Told to stop while its server starts, it leaves nothing behind.
+mv "$tmp/bin/nbdkit" "$tmp/bin/real"
+printf '#!/bin/sh\n: >%q\nsleep 1\nexec %q "$@"\n' \
+       "$tmp/starting" "$tmp/bin/real" >"$tmp/bin/nbdkit"
+chmod +x "$tmp/bin/nbdkit"
+for signal in HUP TERM; do
+  rm -f "$tmp/starting"
+  "$cli" swapon 8M >"$tmp/out" 2>"$tmp/err" </dev/null &
+  pid=$!
+  for ((i = 0; i < 500; i++)); do
+    if [ -e "$tmp/starting" ]; then break; fi
+    sleep 0.01
+  done
+  kill -$signal $pid
+  if wait $pid; then fail "$signal: this should have failed"; fi
+  grep 'stopped by a signal' "$tmp/err" || fail "it says $(cat "$tmp/err")"
+  [ ! -e /run/trueno-zram/$pid.sock ] || fail "$signal: its socket is left"
+  ! grep -q "/run/trueno-zram/$pid.sock" /proc/net/unix ||
+    fail "$signal: its server is left"
+done
+
 # swapoff ends a server, by its group, but nobody who has that number since.
 record=/run/trueno-zram/nbd$$ sock=/run/trueno-zram/$$.sock
 [ -e /run/trueno-zram ] || mkdir -m 700 /run/trueno-zram

@@ -76,7 +76,7 @@ stop ()
 # expect NAME TEST: of a number in the statistics.
 expect ()
 {
-  [ "$(stat_of "$1")" "${@:2}" ] || fail "$1 is $(stat_of "$1"), not ${*:2}"
+  test "$(stat_of "$1")" "${@:2}" || fail "$1 is $(stat_of "$1"), not ${*:2}"
 }
 
 # ---- What is right ----
@@ -183,7 +183,8 @@ lost ()
   start 64M memory=32M cuda=on
   since=$SECONDS
   FAULT=$1 nbd_script <<'END'
-import time
+import signal
+signal.alarm(60) # where it hangs
 data = open(os.environ["DATA"], "rb").read()[:1 << 20]
 same, zero, ones = 8 << 20, 9 << 20, b"\1" * 65536
 h.pwrite(data, 0)

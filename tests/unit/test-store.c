@@ -33,7 +33,7 @@
 
 static _Atomic bool no_memory;
 
-/* … or one of before Linux 5.14, where only a file system says that it is full. */
+/* … or one before Linux 5.14, where only a file system says that it is full. */
 static _Atomic bool old_system;
 
 /* … or one that does not take memory back, as from huge pages. */
