@@ -10,7 +10,7 @@ guest "$here/reclaim.sh" <<'CASE'
 . /reclaim.sh
 start trueno-zram 96M memory=4M codec=raw
 trueno-zram swapon nbd://127.0.0.1 -d /dev/nbd0 2>>/run/log
-hog_in_swap 20 2
+hog_in_swap 20 120 # some seconds, on an idle host too
 said 30 'No space left on device: the compressed pages fill the memory'
 until_true 30 sh -c 'dmesg | grep -q "Write-error on swap-device"'
 finish_hog
