@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* CPU features, see cpu.h. */
+#include <errno.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
 #if defined(__x86_64__)
@@ -25,7 +25,8 @@ static const struct {
 };
 #define N_FEATURES (sizeof features / sizeof features[0])
 
-static unsigned found;
+static unsigned hidden, found;
+static bool looked;
 static char names[64];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -99,32 +100,47 @@ detect (void)
 
 #endif
 
-/* True if the comma-separated list holds the name. */
-static bool
-listed (const char *list, const char *name)
+/* What hiding the feature hides whose name is the first n bytes; 0: none has
+ * that name.
+ */
+static unsigned
+hides (const char *name, size_t n)
 {
-  size_t n = strlen (name);
+  size_t i;
 
-  while (list && *list) {
-    if (strncmp (list, name, n) == 0 && (list[n] == ',' || list[n] == 0))
-      return true;
-    list = strchr (list, ',');
-    if (list)
-      list++;
+  for (i = 0; i < N_FEATURES; i++)
+    if (strlen (features[i].name) == n
+        && memcmp (features[i].name, name, n) == 0)
+      return features[i].hides;
+  return 0;
+}
+
+int
+tz_cpu_hide (const char *list)
+{
+  unsigned all = 0, one;
+  size_t n;
+
+  if (looked)
+    return -EBUSY;
+  for (; *list; list += n + (list[n] == ',')) {
+    n = strcspn (list, ",");
+    one = hides (list, n);
+    if (one == 0)
+      return -EINVAL;
+    all |= one;
   }
-  return false;
+  hidden |= all;
+  return 0;
 }
 
 static void
 init (void)
 {
-  const char *hide = getenv ("TZRAM_DISABLE_CPU_FEATURES");
   size_t i;
 
-  found = detect ();
-  for (i = 0; i < N_FEATURES; i++)
-    if (listed (hide, features[i].name))
-      found &= ~features[i].hides;
+  looked = true;
+  found = detect () & ~hidden;
   for (i = 0; i < N_FEATURES; i++)
     if (found & features[i].bit) {
       if (names[0])

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* What the CPU can do, found once.  TZRAM_DISABLE_CPU_FEATURES, a list such as
- * "avx512,avx2", hides features, so that every body can be tested on one
- * machine; hiding one hides all that are built upon it.
- */
+/* What the CPU can do, found once, but for what tz_cpu_hide hides. */
 #ifndef TZ_CPU_H
 #define TZ_CPU_H
 

@@ -2,11 +2,10 @@
 /* libtzram: a store of compressed 4 KiB pages.
  *
  * This is the only header a user of the core needs.  All functions return 0
- * or a negative errno; none prints, exits or forks, and of the environment only
- * TZRAM_DISABLE_CPU_FEATURES is read (cpu.h).  Offsets and lengths are bytes;
- * any offset and length inside the disk is legal.  All functions but tz_open,
- * tz_start, tz_attach and tz_close may be called by any number of threads at
- * once.
+ * or a negative errno; none prints, exits, forks or reads the environment.
+ * Offsets and lengths are bytes; any offset and length inside the disk is
+ * legal.  All functions but tz_cpu_hide, tz_open, tz_start, tz_attach and
+ * tz_close may be called by any number of threads at once.
  */
 #ifndef TZRAM_H
 #define TZRAM_H
@@ -50,6 +49,14 @@ const char *tz_codec_isa (enum tz_codec codec);
 
 /* CPU features found, best first, separated by blanks; "none" if none. */
 const char *tz_cpu_features (void);
+
+/* Use no more of the CPU than one without some features has, so that all bodies
+ * can be tested on one machine: a list such as "avx512,avx2" of "avx512",
+ * "avx2", "ssse3" and "neon".  Hiding one hides all that are built upon it.
+ * -EINVAL: there is another name in it; nothing is hidden.  -EBUSY: the CPU was
+ * looked at already; so this must come before all else.
+ */
+int tz_cpu_hide (const char *list);
 
 /* The version of libzstd in use. */
 const char *tz_zstd_version (void);

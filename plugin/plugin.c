@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -306,6 +307,17 @@ tzp_cleanup (void)
     print_stats ();
 }
 
+/* For tests; before anything asks what the processor has. */
+static void
+tzp_load (void)
+{
+  const char *list = getenv ("TZRAM_DISABLE_CPU_FEATURES");
+
+  if (list && tz_cpu_hide (list) != 0)
+    nbdkit_error ("TZRAM_DISABLE_CPU_FEATURES=%s: nothing is hidden: the "
+                  "features are avx512, avx2, ssse3 and neon", list);
+}
+
 static void
 tzp_unload (void)
 {
@@ -461,6 +473,7 @@ static struct nbdkit_plugin plugin = {
   .longname = "nbdkit trueno-zram plugin",
   .version = PACKAGE_VERSION,
   .description = "Compressed RAM disk",
+  .load = tzp_load,
   .unload = tzp_unload,
   .config = params_set,
   .config_complete = params_complete,

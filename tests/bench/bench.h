@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "../hide-cpu.h"
+
 static bool bench_json; /* print JSON lines instead of a table */
 
 struct bench_row {

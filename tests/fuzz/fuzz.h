@@ -21,6 +21,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../hide-cpu.h"
+
 #define FUZZ_MAX  8192 /* bytes of the longest input the driver makes */
 #define FUZZ_RUNS 100000
 

@@ -36,3 +36,5 @@ export TZRAM_DISABLE_CPU_FEATURES=avx512,avx2,ssse3,neon
 "$nbdkit" trueno-zram --dump-plugin >"$tmp/dump"
 has 'trueno_zram_cpu_features=none'
 has 'trueno_zram_isa_ld64=scalar'
+TZRAM_DISABLE_CPU_FEATURES=avx9 "$nbdkit" trueno-zram --dump-plugin 2>&1 \
+  >/dev/null | grep 'avx9: nothing is hidden' || fail "avx9 is a feature"

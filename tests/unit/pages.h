@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "tzram.h"
+#include "../hide-cpu.h"
 
 #define CHECK(cond)                                                           \
   do {                                                                        \

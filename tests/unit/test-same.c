@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Pages of one pattern: found, and nothing else; and filled. */
+#include <errno.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,18 +38,46 @@ one_page (const uint8_t *in)
   }
 }
 
+/* What there is to hide, in a process of its own, too: asked here, nothing could
+ * be hidden any more.
+ */
+static unsigned
+unhidden (void)
+{
+  unsigned cpu = 0;
+  int end[2];
+  pid_t pid;
+
+  CHECK (pipe (end) == 0);
+  pid = fork ();
+  if (pid == 0) {
+    cpu = tz_cpu ();
+    CHECK (write (end[1], &cpu, sizeof cpu) == sizeof cpu);
+    _exit (0);
+  }
+  CHECK (read (end[0], &cpu, sizeof cpu) == sizeof cpu);
+  CHECK (waitpid (pid, NULL, 0) == pid);
+  close (end[0]);
+  close (end[1]);
+  return cpu;
+}
+
 /* A hidden feature hides what is built upon it; in processes of their own, as
- * the variable is read once.
+ * that cannot be taken back.
  */
 static void
-hidden (const char *features, unsigned gone)
+hidden (const char *features, unsigned gone, unsigned stays)
 {
   pid_t pid = fork ();
   int status;
 
   if (pid == 0) {
-    CHECK (setenv ("TZRAM_DISABLE_CPU_FEATURES", features, 1) == 0);
+    CHECK (tz_cpu_hide ("ssse3,avx") == -EINVAL);
+    CHECK (tz_cpu_hide (",ssse3") == -EINVAL);
+    CHECK (tz_cpu_hide (features) == 0);
     CHECK ((tz_cpu () & gone) == 0);
+    CHECK ((tz_cpu () & stays) == stays);
+    CHECK (tz_cpu_hide (features) == -EBUSY);
     if (tz_cpu () == 0)
       CHECK (strcmp (tz_cpu_features (), "none") == 0
              && strcmp (tz_same_isa (), "scalar") == 0);
@@ -137,10 +166,13 @@ fill (uint64_t pattern)
 int
 main (int argc, char *argv[])
 {
+  unsigned cpu;
+
   (void) argc;
-  hidden ("ssse3,neon", ~0u);
-  hidden ("nothing,avx2", TZ_CPU_AVX2 | TZ_CPU_AVX512);
-  hidden ("avx512", TZ_CPU_AVX512);
+  cpu = unhidden ();
+  hidden ("ssse3,neon", ~0u, 0);
+  hidden ("neon,avx2", TZ_CPU_AVX2 | TZ_CPU_AVX512, cpu & TZ_CPU_SSSE3);
+  hidden ("avx512", TZ_CPU_AVX512, cpu & ~TZ_CPU_AVX512);
   page = guarded (TZ_PAGE);
   printf ("same: %s\n", tz_same_isa ());
   bodies ();
