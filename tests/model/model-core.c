@@ -18,6 +18,7 @@
 
 #include "model.h"
 #include "tzram.h"
+#include "../hide-cpu.h"
 #include "../unit/engine.h"
 
 #define SIZE ((72 << 20) + 1234) /* over two leaves, and an odd end */

@@ -38,8 +38,8 @@ one_page (const uint8_t *in)
   }
 }
 
-/* What there is to hide, in a process of its own, too: asked here, nothing could
- * be hidden any more.
+/* What there is to hide, by a process of its own, too: once this one has asked,
+ * nothing can be hidden any more.
  */
 static unsigned
 unhidden (void)
