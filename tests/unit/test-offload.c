@@ -5,19 +5,7 @@
 #include <time.h>
 
 #include "bulk.h"
-#include "engine.h"
-#include "pages.h"
-
-#define MiB    (1 << 20)
-#ifdef __SANITIZE_THREAD__
-#define SLOW   8
-#else
-#define SLOW   1
-#endif
-#define PAGES  1500
-#define SIZE   (PAGES * (uint64_t) TZ_PAGE + 1234)
-
-static uint8_t *image, *got;
+#include "image.h"
 
 /* ---- Help ---- */
 
@@ -37,31 +25,14 @@ store_with (enum tz_codec codec, bool checksum, bool prefault)
   return s;
 }
 
-static void
-make_image (void)
-{
-  uint64_t page;
-
-  for (page = 0; page < PAGES; page++)
-    make_page (page % PAGE_KINDS, page, image + page * TZ_PAGE);
-  make_page (5, 1, image + page * TZ_PAGE);
-  /* A hole. */
-  memset (image + 700 * TZ_PAGE, 0, 30 * TZ_PAGE);
-}
-
+/* With a hole. */
 static void
 write_image (struct tz_store *s)
 {
+  make_image ();
   CHECK (tz_write (s, image, SIZE, 0) == 0);
+  memset (image + 700 * TZ_PAGE, 0, 30 * TZ_PAGE);
   CHECK (tz_zero (s, 30 * TZ_PAGE, 700 * TZ_PAGE) == 0);
-}
-
-static bool
-reads_well (struct tz_store *s, uint64_t count, uint64_t offset)
-{
-  memset (got, 0xee, count + 1);
-  return tz_read (s, got, count, offset) == 0 && got[count] == 0xee
-         && memcmp (got, image + offset, count) == 0;
 }
 
 static struct tz_offload_stats
@@ -87,13 +58,6 @@ read_all_over (struct tz_store *s, unsigned times)
       count = SIZE - offset;
     CHECK (reads_well (s, count, offset));
   }
-}
-
-static void
-faults (unsigned f, unsigned odds)
-{
-  atomic_store (&engine_faults, f);
-  atomic_store (&engine_odds, odds);
 }
 
 /* ---- Cores ---- */
@@ -366,67 +330,11 @@ test_behind_late (void)
 
 /* ---- Many at once, while pages are rewritten ---- */
 
-#define WRITERS 2
-#define READERS 4
-static atomic_bool stop;
-
-/* Every page is all of one generation: its first byte in all lines. */
-static void
-generation (uint8_t *page, uint64_t number, unsigned gen)
-{
-  unsigned i;
-
-  make_page (number % PAGE_KINDS, number, page);
-  for (i = 0; i < TZ_PAGE; i += 64)
-    page[i] = gen;
-}
-
-static void *
-writer (void *opaque)
-{
-  struct tz_store *s = opaque;
-  uint8_t page[TZ_PAGE];
-  uint64_t rng = (uintptr_t) &page, n;
-  unsigned gen;
-
-  for (gen = 1; !atomic_load (&stop); gen++) {
-    n = rnd (&rng) % 600;
-    generation (page, n, gen);
-    CHECK (tz_write (s, page, TZ_PAGE, n * TZ_PAGE) == 0);
-  }
-  return NULL;
-}
-
-static void *
-reader (void *opaque)
-{
-  struct tz_store *s = opaque;
-  uint8_t *buf = malloc (600 * TZ_PAGE), want[TZ_PAGE];
-  uint64_t rng = (uintptr_t) &want, from, n, i;
-  unsigned round;
-
-  for (round = 0; round < 25 / SLOW; round++) {
-    from = rnd (&rng) % 500;
-    n = 1 + rnd (&rng) % (600 - from);
-    CHECK (tz_read (s, buf, n * TZ_PAGE, from * TZ_PAGE) == 0);
-    for (i = 0; i < n; i++) {
-      generation (want, from + i, buf[i * TZ_PAGE]);
-      CHECK (memcmp (want, buf + i * TZ_PAGE, TZ_PAGE) == 0);
-    }
-  }
-  free (buf);
-  return NULL;
-}
-
 static void
 test_threads (bool pinned, bool cores, bool later, unsigned f)
 {
   struct tz_store *s = store_with (TZ_LD64, true, pinned);
   struct tz_offload_params p = engine_params (1, 128);
-  pthread_t thread[WRITERS + READERS];
-  uint8_t page[TZ_PAGE];
-  uint64_t n;
-  unsigned i;
 
   p.wait_us = 50;
   p.later = later;
@@ -437,21 +345,9 @@ test_threads (bool pinned, bool cores, bool later, unsigned f)
     p.ops = NULL;
     p.cores = true;
   }
-  for (n = 0; n < 600; n++) {
-    generation (page, n, 0);
-    CHECK (tz_write (s, page, TZ_PAGE, n * TZ_PAGE) == 0);
-  }
+  crowd_fill (s);
   CHECK (tz_offload_start (s, &p) == 0);
-  atomic_store (&stop, false);
-  for (i = 0; i < WRITERS; i++)
-    CHECK (pthread_create (&thread[i], NULL, writer, s) == 0);
-  for (; i < WRITERS + READERS; i++)
-    CHECK (pthread_create (&thread[i], NULL, reader, s) == 0);
-  for (i = WRITERS; i < WRITERS + READERS; i++)
-    pthread_join (thread[i], NULL);
-  atomic_store (&stop, true);
-  for (i = 0; i < WRITERS; i++)
-    pthread_join (thread[i], NULL);
+  crowd (s);
   if (later)
     CHECK (stats (s).later_pages > 0);
   tz_close (s);
@@ -659,10 +555,6 @@ main (void)
       = { ENGINE_SUBMIT, ENGINE_POLL, ENGINE_PAGE, ENGINE_LATE };
   unsigned i;
 
-  image = malloc ((PAGES + 1) * TZ_PAGE);
-  got = malloc ((PAGES + 1) * TZ_PAGE);
-  CHECK (image && got);
-  make_image ();
   test_start ();
   test_cores (TZ_LD64);
   test_cores (TZ_ZSTD);

@@ -4,19 +4,7 @@
  * what was in it and nothing else.
  */
 #include "bulk.h"
-#include "engine.h"
-#include "pages.h"
-
-#define MiB    (1 << 20)
-#ifdef __SANITIZE_THREAD__
-#define SLOW   8
-#else
-#define SLOW   1
-#endif
-#define PAGES  1500
-#define SIZE   (PAGES * (uint64_t) TZ_PAGE + 1234)
-
-static uint8_t *image, *got;
+#include "image.h"
 
 /* ---- Help ---- */
 
@@ -69,31 +57,6 @@ stats (struct tz_store *s)
 
   tz_stats (s, &st);
   return st;
-}
-
-static void
-make_image (void)
-{
-  uint64_t page;
-
-  for (page = 0; page < PAGES; page++)
-    make_page (page % PAGE_KINDS, page, image + page * TZ_PAGE);
-  make_page (5, 1, image + page * TZ_PAGE);
-}
-
-static void
-faults (unsigned f, unsigned odds)
-{
-  atomic_store (&engine_faults, f);
-  atomic_store (&engine_odds, odds);
-}
-
-static bool
-reads_well (struct tz_store *s, uint64_t count, uint64_t offset)
-{
-  memset (got, 0xee, count + 1);
-  return tz_read (s, got, count, offset) == 0 && got[count] == 0xee
-         && memcmp (got, image + offset, count) == 0;
 }
 
 static void
@@ -334,92 +297,19 @@ test_loss (unsigned min)
 
 /* ---- Many at once, while pages are rewritten ---- */
 
-#define WRITERS 2
-#define READERS 4
-static atomic_bool stop;
-
-/* Every page is all of one generation: its first byte in all lines. */
-static void
-generation (uint8_t *page, uint64_t number, unsigned gen)
-{
-  unsigned i;
-
-  make_page (number % PAGE_KINDS, number, page);
-  for (i = 0; i < TZ_PAGE; i += 64)
-    page[i] = (uint8_t) gen;
-}
-
-static void *
-writer (void *opaque)
-{
-  struct tz_store *s = opaque;
-  uint8_t *buf = malloc (40 * TZ_PAGE);
-  uint64_t rng = (uintptr_t) &buf, from, n, i;
-  unsigned gen;
-
-  CHECK (buf != NULL);
-  for (gen = 1; !atomic_load (&stop); gen++) {
-    from = rnd (&rng) % 560;
-    n = 1 + rnd (&rng) % 40;
-    for (i = 0; i < n; i++)
-      generation (buf + i * TZ_PAGE, from + i, gen);
-    CHECK (tz_write (s, buf, n * TZ_PAGE, from * TZ_PAGE) == 0);
-  }
-  free (buf);
-  return NULL;
-}
-
-static void *
-reader (void *opaque)
-{
-  struct tz_store *s = opaque;
-  uint8_t *buf = malloc (600 * TZ_PAGE), want[TZ_PAGE];
-  uint64_t rng = (uintptr_t) &want, from, n, i;
-  unsigned round;
-
-  CHECK (buf != NULL);
-  for (round = 0; round < 60 / SLOW; round++) {
-    from = rnd (&rng) % 500;
-    n = 1 + rnd (&rng) % (round % 2 ? 30 : 600 - from);
-    CHECK (tz_read (s, buf, n * TZ_PAGE, from * TZ_PAGE) == 0);
-    for (i = 0; i < n; i++) {
-      generation (want, from + i, buf[i * TZ_PAGE]);
-      CHECK (memcmp (want, buf + i * TZ_PAGE, TZ_PAGE) == 0);
-    }
-  }
-  free (buf);
-  return NULL;
-}
-
 static void
 test_threads (unsigned f, bool cores)
 {
   struct tz_params p = vram_params (TZ_LD64);
   struct tz_offload_params o = offload_params (&p, 40);
-  pthread_t thread[WRITERS + READERS];
-  uint8_t page[TZ_PAGE];
   struct tz_store *s;
-  uint64_t n;
-  unsigned i;
 
   faults (f, 30);
   o.cores = cores;
   CHECK (tz_open (&p, &s) == 0 && tz_start (s) == 0);
   CHECK (tz_offload_start (s, &o) == 0);
-  for (n = 0; n < 600; n++) {
-    generation (page, n, 0);
-    CHECK (tz_write (s, page, TZ_PAGE, n * TZ_PAGE) == 0);
-  }
-  atomic_store (&stop, false);
-  for (i = 0; i < WRITERS; i++)
-    CHECK (pthread_create (&thread[i], NULL, writer, s) == 0);
-  for (; i < WRITERS + READERS; i++)
-    CHECK (pthread_create (&thread[i], NULL, reader, s) == 0);
-  for (i = WRITERS; i < WRITERS + READERS; i++)
-    pthread_join (thread[i], NULL);
-  atomic_store (&stop, true);
-  for (i = 0; i < WRITERS; i++)
-    pthread_join (thread[i], NULL);
+  crowd_fill (s);
+  crowd (s);
   CHECK (tz_zero (s, SIZE, 0) == 0);
   CHECK (stats (s).run_bytes == 0 && stats (s).vram_errors == 0);
   tz_close (s);
@@ -488,9 +378,6 @@ test_start (void)
 int
 main (void)
 {
-  image = malloc ((PAGES + 1) * TZ_PAGE);
-  got = malloc ((PAGES + 1) * TZ_PAGE);
-  CHECK (image && got);
   test_start ();
   test_codec (TZ_LD64, true, 1, 0);
   test_codec (TZ_LD64, false, 8, 0);
