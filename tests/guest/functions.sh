@@ -122,11 +122,12 @@ progress ()
     sed -n 's/^watch: [0-9]* s, \(.*\), [0-9]* free.*/\1/p' | tail -n 1
 }
 
-# Have the guest's kernel say where everyone waits: a break and a key each.
+# Have the guest's kernel say where everyone waits: a break and a key each, the
+# first for it to say so here.
 sysrq ()
 {
   local key
-  for key in w l m; do
+  for key in 8 w l m; do
     printf '\001b' >&3
     sleep 0.2
     printf '%s' "$key" >&3

@@ -5,6 +5,11 @@ source "$(dirname "$0")/functions.sh"
 
 sock=$tmp/sock
 "$nbdkit" -P "$tmp/pid" -U "$sock" trueno-zram 64M
+# The parent ends before its child writes the pid file.
+for ((i = 0; i < 500; i++)); do
+  if [ -s "$tmp/pid" ]; then break; fi
+  sleep 0.01
+done
 pid=$(cat "$tmp/pid")
 end_daemon ()
 {
