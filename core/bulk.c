@@ -327,7 +327,7 @@ tz_offload_start (struct tz_store *s, const struct tz_offload_params *p)
   if (err == 0 && p->later && s->vram)
     err = -EINVAL;
   if (err == 0 && p->later && s->codec != TZ_RAW)
-    err = tz_later_start (s, o, p->with.batch);
+    err = tz_later_start (s, o, p->with.batch, p->bulk);
   if (err) {
     tz_offload_stop (s);
     return err;

@@ -120,7 +120,8 @@ tz_part_pages (unsigned n, unsigned helpers)
 }
 
 /* ---- Compressing later (later.c) ---- */
-int tz_later_start (struct tz_store *s, struct offload *o, unsigned batch);
+int tz_later_start (struct tz_store *s, struct offload *o, unsigned batch,
+                    unsigned bulk);
 void tz_later_stop (struct tz_store *s);
 size_t tz_later_bytes (const struct later *l);
 void tz_later_stats (struct later *l, struct tz_offload_stats *st);

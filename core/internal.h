@@ -133,7 +133,7 @@ struct pool {
   struct chunk *chunks; /* by chunk number; those below first are not ours */
   uint32_t first, end;  /* chunk numbers */
   unsigned n_shards;
-  struct shard shards[MAX_SHARDS];
+  struct shard shards[MAX_SHARDS + 1]; /* number n_shards: for passing runs */
 
   pthread_mutex_t lock; /* for what follows */
   uint32_t ready;       /* list of populated chunks that hold nothing */
@@ -158,6 +158,10 @@ int tz_pool_open (struct pool *p, struct region *r, uint32_t first,
 void tz_pool_close (struct pool *p);
 /* A run of that many units: its number, or -ENOSPC. */
 int64_t tz_pool_alloc (struct pool *p, unsigned units);
+/* The same of a run that will soon be freed, among others like it: they leave
+ * whole chunks free.
+ */
+int64_t tz_pool_alloc_passing (struct pool *p, unsigned units);
 void tz_pool_free (struct pool *p, uint64_t run, unsigned units);
 /* A chunk of zeroes for the table: its number, or 0 if there is none. */
 uint32_t tz_pool_take_leaf (struct pool *p);
@@ -303,6 +307,9 @@ int tz_encode_page (struct tz_store *s, struct stream *st, const uint8_t *buf,
  */
 uint64_t tz_put_blob (struct tz_store *s, struct stream *st, uint64_t page,
                       unsigned codec, const uint8_t *blob, unsigned len);
+/* The same of a page as it is, for a short time. */
+uint64_t tz_put_passing (struct tz_store *s, uint64_t page,
+                         const uint8_t *buf);
 /* Free the run of a word that is in no slot. */
 void tz_free_blob (struct tz_store *s, uint64_t w);
 /* Have a slot hold a word, account for it, and free what it held before. */
@@ -355,6 +362,8 @@ void tz_offload_lose (struct offload *o, int err);
 size_t tz_offload_bytes (const struct tz_store *s);
 
 struct stat_cell *tz_stat_cell (struct tz_store *s);
+/* Pages stored raw, ever. */
+uint64_t tz_raw_writes (struct tz_store *s);
 static inline void
 stat_add (atomic_int_fast64_t *p, int64_t n)
 {

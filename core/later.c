@@ -29,11 +29,14 @@
 #define CPU_BATCH  256   /* pages, where there is no engine */
 #define HELP       32    /* pages that a writer does at a time */
 #define REST_MS    200   /* that a page waits for a batch to fill */
+/* So many pages written since the last batch, or in such a time, are a bulk. */
+#define BULK       CPU_BATCH
+#define BULK_MS    50
 
 struct later {
   struct tz_store *s;
   struct offload *o;
-  unsigned limit, batch;
+  unsigned limit, batch, bulk;
   atomic_uint count; /* in the list, promised a place in it, or being done */
 
   pthread_mutex_t lock; /* for what follows */
@@ -42,7 +45,8 @@ struct later {
   unsigned head, tail; /* modulo BACKLOG */
   uint64_t *list;
 
-  uint64_t *taken; /* the thread's own: a batch */
+  uint64_t *taken; /* the thread's own: a batch, and the pages … */
+  uint64_t seen;   /* … that had been stored raw when it looked last */
   pthread_t thread;
   bool running;
   atomic_uint_fast64_t done, kept, batches;
@@ -111,9 +115,7 @@ tz_later_write (struct tz_store *s, slot_t *slot, uint64_t page,
 
   if (!reserve (l))
     return false;
-  new = tz_same_filled (buf, &pattern)
-            ? 0
-            : tz_put_blob (s, NULL, page, TZ_RAW, buf, TZ_PAGE);
+  new = tz_same_filled (buf, &pattern) ? 0 : tz_put_passing (s, page, buf);
   if (new == 0) {
     atomic_fetch_sub (&l->count, 1);
     return false;
@@ -151,6 +153,15 @@ take_copy (struct tz_store *s, uint64_t page, uint8_t *copy)
   return err ? NULL : slot;
 }
 
+/* With the slot locked: the page still is what was copied. */
+static bool
+unchanged (const struct later *l, uint64_t w, const uint8_t *copy)
+{
+  return word_codec (w) == TZ_RAW
+         && memcmp (run_address (&l->s->region, word_run (w)), copy, TZ_PAGE)
+                == 0;
+}
+
 /* Publish the blob if the page still is what was copied.  -ENOSPC: there is no
  * room for it, and the page is to be tried again.
  */
@@ -163,9 +174,7 @@ publish (struct later *l, slot_t *slot, uint64_t page, const uint8_t *copy,
   bool same;
 
   old = tz_slot_lock (slot);
-  same = word_codec (old) == TZ_RAW
-         && memcmp (run_address (&s->region, word_run (old)), copy, TZ_PAGE)
-                == 0;
+  same = unchanged (l, old, copy);
   if (new == 0) {
     tz_slot_unlock (slot, same ? with_age (old, AGE_QUEUED) : old);
     return same && word_age (old) != AGE_QUEUED ? -ENOSPC : 0;
@@ -180,6 +189,26 @@ publish (struct later *l, slot_t *slot, uint64_t page, const uint8_t *copy,
   return same;
 }
 
+/* A page that stays as it is does not stay where it is, if there is room for it
+ * elsewhere: there whole chunks are to become free.
+ */
+static void
+keep (struct later *l, slot_t *slot, uint64_t page, const uint8_t *copy)
+{
+  struct tz_store *s = l->s;
+  uint64_t old, new = tz_put_blob (s, NULL, page, TZ_RAW, copy, TZ_PAGE);
+  bool same;
+
+  atomic_fetch_add (&l->kept, 1);
+  if (new == 0)
+    return;
+  new = with_age (new, AGE_TRIED);
+  old = tz_slot_lock (slot);
+  same = word_age (old) == AGE_TRIED && unchanged (l, old, copy);
+  tz_slot_unlock (slot, same ? new : old);
+  tz_free_blob (s, same ? old : new);
+}
+
 /* Compress a copy here and publish that: 1 if memory was freed, or as publish.
  */
 static int
@@ -191,7 +220,7 @@ compress (struct later *l, struct stream *st, slot_t *slot, uint64_t page,
   int codec = tz_encode_page (l->s, st, copy, &blob, &len);
 
   if (codec < 0 || codec == TZ_RAW) {
-    atomic_fetch_add (&l->kept, 1);
+    keep (l, slot, page, copy);
     return 0;
   }
   return publish (l, slot, page, copy, codec, blob, len);
@@ -305,7 +334,7 @@ take_result (struct work *w, struct ticket *t, unsigned i, bool there)
   if (len == TZ_PAGE
       || (len > 0 && len < TZ_PAGE
           && DIV_UP (len + CHECKSUM_LEN, UNIT) >= MAX_RUN)) {
-    atomic_fetch_add (&w->l->kept, 1);
+    keep (w->l, t->slot[i], j->page, j->src);
     return 0;
   }
   if (len > 0 && len < TZ_PAGE)
@@ -385,6 +414,24 @@ rest (struct later *l, long ms)
   pthread_cond_timedwait (&l->work, &l->lock, &ts);
 }
 
+/* With the lock held: leave the cores to those who write in bulk.  They are not
+ * done sooner if compressing starts at once, and where they never end the
+ * backlog fills up, and they compress themselves.
+ */
+static void
+let_writers_end (struct later *l)
+{
+  const struct timespec pause = { .tv_nsec = BULK_MS * 1000000 };
+  uint64_t n;
+
+  while (!l->stop && (n = tz_raw_writes (l->s)) - l->seen >= l->bulk) {
+    l->seen = n;
+    pthread_mutex_unlock (&l->lock);
+    nanosleep (&pause, NULL);
+    pthread_mutex_lock (&l->lock);
+  }
+}
+
 /* True if there was no room for some page. */
 static bool
 do_batch (struct later *l, unsigned n)
@@ -416,6 +463,8 @@ run (void *opaque)
     }
     if (n < l->batch || full)
       rest (l, REST_MS);
+    if (!engine_compresses (l))
+      let_writers_end (l);
     if (l->stop)
       break;
     n = pop (l, l->taken, l->batch);
@@ -445,7 +494,8 @@ make_thread (struct later *l)
 }
 
 int
-tz_later_start (struct tz_store *s, struct offload *o, unsigned batch)
+tz_later_start (struct tz_store *s, struct offload *o, unsigned batch,
+                unsigned bulk)
 {
   struct later *l = calloc (1, sizeof *l);
   uint64_t most = s->params.memory / SHARE / TZ_PAGE;
@@ -458,6 +508,7 @@ tz_later_start (struct tz_store *s, struct offload *o, unsigned batch)
   l->o = o;
   l->limit = most > 0 && most < BACKLOG ? most : BACKLOG;
   l->batch = o->device ? batch : CPU_BATCH;
+  l->bulk = bulk ? bulk : BULK;
   if (l->batch > DIV_UP (l->limit, 2))
     l->batch = DIV_UP (l->limit, 2);
   pthread_mutex_init (&l->lock, NULL);

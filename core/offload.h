@@ -164,6 +164,8 @@ struct tz_offload_params {
   bool later;           /* store pages raw at first, and compress them in
                          * batches beside the requests; not with TZ_RAW */
   unsigned min_pages;   /* for tests: what calibration is to find; 0: measure */
+  unsigned bulk;        /* for tests: pages written in a short time from which on
+                         * later waits until less is written; 0: the usual */
   void (*lost) (void *opaque, int err); /* told when the engine is given up,
                          * and once more, with -ENODEV, if its memory is found
                          * to be lost later; in any thread, and with a lock of

@@ -21,6 +21,8 @@
  *
  * A thread uses the shard of the CPU it runs on.  A shard without a fitting run
  * takes over a chunk of one that has room to spare, before it takes a new one.
+ * One more shard is for runs that will soon be freed: if others were put in
+ * between, few of its chunks would ever be empty again.
  *
  * A chunk is in one of these states:
  *
@@ -495,39 +497,57 @@ tz_pool_shrink (struct pool *p, unsigned max)
 
 /* ---- What the store calls ---- */
 
+/* From a new chunk. */
+static int64_t
+alloc_anew (struct pool *p, struct shard *sh, unsigned units)
+{
+  uint32_t c = take_ready (p);
+  int64_t run;
+
+  if (c == 0)
+    return -ENOSPC;
+  pthread_mutex_lock (&sh->lock);
+  shard_adopt (p, sh, c);
+  run = shard_alloc (p, sh, units);
+  pthread_mutex_unlock (&sh->lock);
+  return run;
+}
+
 int64_t
 tz_pool_alloc (struct pool *p, unsigned units)
 {
   unsigned own = tz_this_cpu () % p->n_shards, i;
   struct shard *sh = &p->shards[own];
   int64_t run;
-  uint32_t c;
 
   pthread_mutex_lock (&sh->lock);
   run = shard_alloc (p, sh, units);
   if (unlikely (run < 0) && shard_inherit (p, sh, units))
     run = shard_alloc (p, sh, units);
   pthread_mutex_unlock (&sh->lock);
-  if (likely (run >= 0))
-    return run;
-
-  c = take_ready (p);
-  if (c) {
-    pthread_mutex_lock (&sh->lock);
-    shard_adopt (p, sh, c);
-    run = shard_alloc (p, sh, units);
-    pthread_mutex_unlock (&sh->lock);
-    return run;
-  }
+  if (unlikely (run < 0))
+    run = alloc_anew (p, sh, units);
 
   /* Nothing left: the other shards may have a hole. */
-  for (i = 0; i < p->n_shards && run < 0; i++) {
-    sh = &p->shards[(own + i) % p->n_shards];
+  for (i = 0; i <= p->n_shards && run < 0; i++) {
+    sh = &p->shards[(own + i) % (p->n_shards + 1)];
     pthread_mutex_lock (&sh->lock);
     run = shard_alloc (p, sh, units);
     pthread_mutex_unlock (&sh->lock);
   }
   return run;
+}
+
+int64_t
+tz_pool_alloc_passing (struct pool *p, unsigned units)
+{
+  struct shard *sh = &p->shards[p->n_shards];
+  int64_t run;
+
+  pthread_mutex_lock (&sh->lock);
+  run = shard_alloc (p, sh, units);
+  pthread_mutex_unlock (&sh->lock);
+  return run < 0 ? alloc_anew (p, sh, units) : run;
 }
 
 void
@@ -627,7 +647,7 @@ tz_pool_open (struct pool *p, struct region *r, uint32_t first, uint32_t end,
   if (!p->chunks)
     return -ENOMEM;
   pthread_mutex_init (&p->lock, NULL);
-  for (i = 0; i < p->n_shards; i++)
+  for (i = 0; i <= p->n_shards; i++)
     pthread_mutex_init (&p->shards[i].lock, NULL);
   return 0;
 }
@@ -642,7 +662,7 @@ tz_pool_close (struct pool *p)
   tz_unmap (p->chunks, (size_t) p->end * sizeof *p->chunks);
   p->chunks = NULL;
   pthread_mutex_destroy (&p->lock);
-  for (i = 0; i < p->n_shards; i++)
+  for (i = 0; i <= p->n_shards; i++)
     pthread_mutex_destroy (&p->shards[i].lock);
 }
 

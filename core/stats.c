@@ -43,6 +43,12 @@ sum (struct tz_store *s, size_t field)
 
 #define SUM(field) sum (s, offsetof (struct stat_cell, field))
 
+uint64_t
+tz_raw_writes (struct tz_store *s)
+{
+  return SUM (huge_since);
+}
+
 /* Bytes of superblock and directory that have memory: all where they were
  * populated, else what leaves were entered in.
  */
@@ -66,7 +72,7 @@ pool_stats (struct tz_store *s, struct tz_stats *st)
   uint64_t units = 0, most;
   unsigned i;
 
-  for (i = 0; i < p->n_shards; i++) {
+  for (i = 0; i <= p->n_shards; i++) {
     pthread_mutex_lock (&p->shards[i].lock);
     units += p->shards[i].units;
     pthread_mutex_unlock (&p->shards[i].lock);
@@ -104,7 +110,7 @@ tz_stats (struct tz_store *s, struct tz_stats *st)
   st->mem_limit = s->params.memory;
   st->same_pages = st->pages[TZ_SAME];
   st->huge_pages = st->pages[TZ_RAW];
-  st->huge_pages_since = SUM (huge_since);
+  st->huge_pages_since = tz_raw_writes (s);
   st->failed_reads = SUM (failed_reads);
   st->failed_writes = SUM (failed_writes);
   st->bad_blobs = SUM (bad_blobs);

@@ -162,12 +162,12 @@ tz_encode_page (struct tz_store *s, struct stream *st, const uint8_t *buf,
   return TZ_RAW;
 }
 
-uint64_t
-tz_put_blob (struct tz_store *s, struct stream *st, uint64_t page,
-             unsigned codec, const uint8_t *blob, unsigned len)
+/* Fill a run with a blob: the word for it, or 0 if there is no run. */
+static uint64_t
+put_blob (struct tz_store *s, struct stream *st, uint64_t page, uint64_t w,
+          int64_t run, const uint8_t *blob)
 {
-  uint64_t w = word_make (codec, len, 0);
-  int64_t run = tz_pool_alloc (&s->pool, word_units (w, s->params.checksum));
+  unsigned codec = word_codec (w), len = word_len (w);
   uint8_t *p;
 
   if (unlikely (run < 0))
@@ -179,6 +179,26 @@ tz_put_blob (struct tz_store *s, struct stream *st, uint64_t page,
   if (s->params.checksum)
     put32 (p + len, tz_checksum (blob, len, blob_seed (page, codec)));
   return w | (uint64_t) run << WORD_RUN_SHIFT;
+}
+
+uint64_t
+tz_put_blob (struct tz_store *s, struct stream *st, uint64_t page,
+             unsigned codec, const uint8_t *blob, unsigned len)
+{
+  uint64_t w = word_make (codec, len, 0);
+  unsigned units = word_units (w, s->params.checksum);
+
+  return put_blob (s, st, page, w, tz_pool_alloc (&s->pool, units), blob);
+}
+
+uint64_t
+tz_put_passing (struct tz_store *s, uint64_t page, const uint8_t *buf)
+{
+  uint64_t w = word_make (TZ_RAW, TZ_PAGE, 0);
+  unsigned units = word_units (w, s->params.checksum);
+
+  return put_blob (s, NULL, page, w, tz_pool_alloc_passing (&s->pool, units),
+                   buf);
 }
 
 /* The same, with an error. */

@@ -69,7 +69,7 @@ static const struct {
 
 struct server {
   const char *name; /* as a peer */
-  const char *plugin, *param;
+  const char *plugin, *param, *setting;
   enum tz_codec codec; /* ours; TZ_ABSENT for a peer */
   pid_t pid;
   struct nbd_handle *nbd;
@@ -87,6 +87,8 @@ static struct server servers[] = {
   { .name = "ours:ld64", .param = "codec=ld64", .codec = TZ_LD64 },
   { .name = "ours:lz4", .param = "codec=lz4", .codec = TZ_LZ4 },
   { .name = "ours:zstd", .param = "codec=zstd", .codec = TZ_ZSTD },
+  { .name = "ld64later", .param = "codec=ld64", .setting = "compress=later",
+    .codec = TZ_LD64 },
 };
 #define SERVERS (sizeof servers / sizeof servers[0])
 
@@ -237,7 +239,7 @@ start (struct server *s)
     die ("fork: %m");
   if (s->pid == 0) {
     execlp ("nbdkit", "nbdkit", "-f", "--exit-with-parent", "-U", path,
-            s->plugin, size, s->param, NULL);
+            s->plugin, size, s->param, s->setting, NULL);
     fprintf (stderr, "bench-nbd: nbdkit: %s\n", strerror (errno));
     _exit (EXIT_FAILURE);
   }
@@ -532,6 +534,7 @@ print_json (const char *file)
         struct bench_row row = {
           .bench = "nbd",
           .file = file,
+          .setting = s->setting,
           .codec = tz_codec_name (s->codec),
           .isa = tz_codec_isa (s->codec),
           .peer = peer->name,
@@ -571,7 +574,8 @@ print_table (void)
     for (s = servers; s < servers + SERVERS; s++) {
       if (s->codec == TZ_ABSENT)
         continue;
-      printf ("\n%-17s %-6s", metrics[m].name, tz_codec_name (s->codec));
+      printf ("\n%-17s %-6s", metrics[m].name,
+              s->setting ? "later" : tz_codec_name (s->codec));
       for (peer = servers; peer < servers + SERVERS; peer++)
         if (peer->codec == TZ_ABSENT && peer->result[m] > 0)
           printf (" %8.2fx", s->result[m] / peer->result[m]);

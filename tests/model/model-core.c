@@ -177,6 +177,7 @@ ask_others (const struct tz_params *params, bool cores, bool engine,
   }
   p.cores = cores;
   p.later = later;
+  p.bulk = TZ_NEVER; /* it would wait for all to end */
   return cores || p.engine || later ? tz_offload_start (store, &p) : 0;
 }
 

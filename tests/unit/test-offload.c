@@ -344,6 +344,7 @@ test_threads (bool pinned, bool cores, bool later, unsigned f)
     p.ops->close (p.engine);
     p.ops = NULL;
     p.cores = true;
+    p.bulk = TZ_NEVER;
   }
   crowd_fill (s);
   CHECK (tz_offload_start (s, &p) == 0);
@@ -386,6 +387,9 @@ test_later (enum tz_codec codec, bool engine, bool cores, unsigned f)
   CHECK (memcmp (a.pages, b.pages, sizeof a.pages) == 0);
   CHECK (a.compr_data_size == b.compr_data_size);
   CHECK (a.run_bytes == b.run_bytes && a.bad_blobs == 0);
+  /* What lay there meanwhile left whole chunks free. */
+  CHECK (a.pool_bytes - a.reserve_bytes
+         <= b.pool_bytes - b.reserve_bytes + 2 * TZ_CHUNK);
   read_all_over (s, 3);
   if (engine && f == 0)
     CHECK (stats (s).engine_pages >= stats (s).later_pages);
@@ -395,6 +399,32 @@ test_later (enum tz_codec codec, bool engine, bool cores, unsigned f)
   CHECK (stats (s).later_raw == i);
   tz_close (s);
   tz_close (at_once);
+}
+
+/* While pages are written in bulk none is compressed; then all are.  If this
+ * process had no processor for a while, that was no bulk: try again.
+ */
+static void
+test_later_bulk (void)
+{
+  struct tz_store *s = store_with (TZ_LD64, true, false);
+  struct tz_offload_params p = { .later = true, .min_pages = 1 };
+  uint64_t before = UINT64_MAX, end;
+  unsigned i;
+  int try;
+
+  CHECK (tz_offload_start (s, &p) == 0);
+  for (try = 0; try < 10 && stats (s).later_pages != before; try++) {
+    before = stats (s).later_pages;
+    end = tz_now_ns () + 500000000;
+    while (tz_now_ns () < end)
+      write_image (s);
+  }
+  CHECK (stats (s).later_pages == before && stats (s).later_backlog > 0);
+  for (i = 0; i < 20000 && stats (s).later_backlog > 0; i++)
+    usleep (1000);
+  CHECK (stats (s).later_backlog == 0 && stats (s).later_pages > before);
+  tz_close (s);
 }
 
 /* What was written while a page was being compressed is not replaced. */
@@ -579,6 +609,7 @@ main (void)
   test_later (TZ_LD64, true, false, 0);
   test_later (TZ_LD64, true, false,
               ENGINE_SUBMIT | ENGINE_POLL | ENGINE_PAGE | ENGINE_LATE);
+  test_later_bulk ();
   test_later_rewritten ();
   test_later_full ();
   test_later_full_zero ();
