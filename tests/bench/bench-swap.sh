@@ -3,12 +3,20 @@
 # The same load on several kinds of swap, each in an emulated machine of its
 # own, one after another, in turns:
 #   bench-swap.sh [--json] [-r ROUNDS] [--only "KIND..."] FILE.pages...
-# Kinds: zram-lz4 zram-zstd unix tcp remote memory; medians of the rounds.
+# Kinds: zram-lz4 zram-zstd unix tcp memory, and remote/host, all others with
+# "/host", too; medians of the rounds.
+#
+# The machine has one processor, whose clock counts its instructions, one a
+# nanosecond: neither what else the host does shows nor what QEMU finds dear.
+# With "/host" it has two and the clock is the host's.  That a server outside
+# needs, but for QEMU two things are dear that are not for processors: to switch
+# between processes, and for one processor to wake the other.
 #
 # An emulated processor is not the real one slowed down.  So the machine is
 # spared what only emulation makes dear, for all kinds alike: string moves a
 # byte at a time, a slow clock, cures for flaws it does not have.
-json='' rounds=1 kinds='zram-lz4 zram-zstd unix tcp remote memory'
+json='' rounds=1
+kinds='zram-lz4 zram-zstd unix tcp memory zram-lz4/host unix/host remote/host'
 while [ $# -gt 0 ]; do
   case $1 in
   --json) json=1; shift ;;
@@ -18,10 +26,12 @@ while [ $# -gt 0 ]; do
   *) break ;;
   esac
 done
+case " $kinds " in
+*' remote '*) echo 'bench-swap: remote needs a clock: remote/host' >&2; exit 1 ;;
+esac
 cpu=max,-erms,-fsrm
 kernel_arguments='tsc=reliable mitigations=off'
 source "$(dirname "$0")/../guest/functions.sh"
-limit=240
 results=$cache/bench-swap
 server=
 trap 'kill $server $qemu 2>/dev/null || true' EXIT
@@ -77,6 +87,7 @@ measure ()
 hog -p /all.pages -n 4 -r 1 -t 80
 note "out $(sed -n 's/^pswpout //p' /proc/vmstat)"
 note "in $(sed -n 's/^pswpin //p' /proc/vmstat)"
+note "switches $(sed -n 's/^ctxt //p' /proc/stat)"
 if [ -s /run/ram.pid ]; then
   note "cpu $(cut -d' ' -f14,15 /proc/$(cat /run/ram.pid)/stat)"
 fi
@@ -108,12 +119,23 @@ note_result ()
     /^hog: .* faults, / { say("fault-p50", $5); say("fault-p99", $8) }
     /^case: [0-9.]+ out / { say("pages-out", $4) }
     /^case: [0-9.]+ in / { say("pages-in", $4) }
+    /^case: [0-9.]+ switches / { say("switches", $4) }
     /^case: [0-9.]+ cpu / { say("server-cpu", ($4 + $5) / 100) }
     /^case: [0-9.]+ memory / {
       if ($6 > 0) say("memory-per-page", $4 / ($6 / 4))
     }' >>"$results"
 }
 
+# set_machine KIND
+set_machine ()
+{
+  case $1 in
+  */host) processors=2 clock='' patience=40 limit=240 ;;
+  *) processors=1 clock='-icount shift=0,sleep=off' patience=120 limit=900 ;;
+  esac
+}
+
+# run_kind KIND AS: what it is called in results.
 run_kind ()
 {
   cp "$cache/pages" "$cache/all.pages"
@@ -122,24 +144,27 @@ run_kind ()
     "$cache/all.pages" "$(command -v chrt)" < <(setup "$1"; measure "$1")
   await
   if [ "$1" = remote ]; then
-    [ "$verdict" != passed ] || awk '{ print "remote server-cpu",
+    [ "$verdict" != passed ] || awk -v kind="$2" '{ print kind, "server-cpu",
       ($14 + $15) / 100 }' "/proc/$server/stat" >>"$results"
     kill $server
     wait $server || true
     server=
   fi
   if [ "$verdict" = passed ]; then
-    note_result "$1"
+    note_result "$2"
   else
-    echo "bench-swap: $1: $verdict ($log)" >&2
+    echo "bench-swap: $2: $verdict ($log)" >&2
     cp "$log" "$cache/bench-$1.log"
     case $verdict in hung|late) verdict=hangs ;; esac
-    echo "$1 verdict $verdict" >>"$results"
+    echo "$2 verdict $verdict" >>"$results"
   fi
 }
 
 for ((i = 0; i < rounds; i++)); do
-  for kind in $kinds; do run_kind "$kind"; done
+  for kind in $kinds; do
+    set_machine "$kind"
+    run_kind "${kind%/host}" "$kind"
+  done
 done
 
 isa=$("$top_builddir/nbdkit" trueno-zram --dump-plugin |
@@ -154,27 +179,26 @@ sort -k1,1 -k2,2 -k3,3n "$results" | awk -v json="$json" -v isa="$isa" \
     return c % 2 ? v[k, m, (c + 1) / 2] \
                  : (v[k, m, c / 2] + v[k, m, c / 2 + 1]) / 2
   }
-  function row(k, m, unit,   ours, theirs, codec, peer, body) {
+  function row(k, m, unit, peer,   ours, theirs, codec, body) {
     if (!n[k, m]) return
     ours = median(k, m)
-    peer = k != "zram-lz4" && n["zram-lz4", m]
-    theirs = peer ? median("zram-lz4", m) : 0
-    peer = theirs > 0
-    codec = k ~ /^(unix|tcp|remote)$/ ? "ld64" : ""
-    body = codec && k != "remote" ? isa : ""
+    peer = peer (k ~ /\/host$/ ? "/host" : "")
+    theirs = k != peer && n[peer, m] ? median(peer, m) : 0
+    codec = k ~ /^(unix|tcp|remote)/ ? "ld64" : ""
+    body = codec && k !~ /^remote/ ? isa : ""
     if (json) {
       printf "{\"bench\":\"swap\",\"setting\":\"%s\",", k
       if (codec) printf "\"codec\":\"%s\",\"level\":1,", codec
       if (body) printf "\"isa\":\"%s\",", body
-      if (peer) printf "\"peer\":\"zram-lz4\","
+      if (theirs) printf "\"peer\":\"%s\",", peer
       printf "\"metric\":\"%s\",\"unit\":\"%s\",\"ours\":%.6g", m, unit, ours
-      if (peer) printf ",\"theirs\":%.6g,\"ratio\":%.4f", theirs, ours / theirs
+      if (theirs) printf ",\"theirs\":%.6g,\"ratio\":%.4f", theirs, ours / theirs
       print "}"
       return
     }
     printf "%-10s %-14s %-8s %-7s %-16s %9.3f %-5s", "-", k,
       codec ? codec ":1" : "", body ? body : "-", m, ours, unit
-    if (peer) printf " %-8s %9.3f %7.3fx", "zram-lz4", theirs, ours / theirs
+    if (theirs) printf " %-13s %9.3f %7.3fx", peer, theirs, ours / theirs
     print ""
   }
   END {
@@ -182,8 +206,11 @@ sort -k1,1 -k2,2 -k3,3n "$results" | awk -v json="$json" -v isa="$isa" \
     for (i = 1; i <= c; i++) {
       k = kind[i]
       if (k in verdict && !json) printf "%-10s %-14s %s\n", "-", k, verdict[k]
-      row(k, "wall", "s"); row(k, "pages-out", "n"); row(k, "pages-in", "n")
-      row(k, "fault-p50", "us"); row(k, "fault-p99", "us")
-      row(k, "server-cpu", "s"); row(k, "memory-per-page", "B")
+      row(k, "wall", "s", "zram-lz4")
+      if (k !~ /^zram/) row(k, "wall", "s", "zram-zstd")
+      row(k, "pages-out", "n", "zram-lz4"); row(k, "pages-in", "n", "zram-lz4")
+      row(k, "fault-p50", "us", "zram-lz4"); row(k, "fault-p99", "us", "zram-lz4")
+      row(k, "switches", "n", "zram-lz4"); row(k, "server-cpu", "s", "zram-lz4")
+      row(k, "memory-per-page", "B", "zram-lz4")
     }
   }'

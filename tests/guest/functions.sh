@@ -127,7 +127,7 @@ progress ()
 sysrq ()
 {
   local key
-  for key in 8 w l m; do
+  for key in 8 t l m; do
     printf '\001b' >&3
     sleep 0.2
     printf '%s' "$key" >&3
@@ -195,8 +195,8 @@ start_guest ()
   exec 3<>"$cache/keys"
   # With a thread for each processor, one busy neighbour on the host makes
   # a request forty times as slow.
-  qemu-system-x86_64 -accel tcg,thread=single -cpu "$cpu" -smp 2 \
-    -m "$memory" -display none -no-reboot -nic "$nic" -serial mon:stdio \
+  qemu-system-x86_64 -accel tcg,thread=single -cpu "$cpu" \
+    -smp $processors $clock -m "$memory" -display none -no-reboot -nic "$nic" -serial mon:stdio \
     -kernel "$(echo "$cache"/kernel/boot/vmlinuz-*)" -initrd "$cache/image" \
     -append "console=ttyS0 panic=-1 quiet loglevel=5 sysrq_always_enabled=1 \
 rootfstype=$root no_timer_check ${kernel_arguments-}" \
@@ -255,6 +255,7 @@ done
 [ -x "$top_builddir/trueno-zram" ] || skip "trueno-zram was not built"
 [ "$(uname -m)" = x86_64 ] || skip "the guest is an x86_64"
 plugins=$(nbdkit --dump-config | sed -n 's/^plugindir=//p')
+processors=2 clock='' # or options of QEMU that set one
 patience=40 # s of it without progress until a case counts as hung
 limit=120 # s of a case's own time
 qemu=
