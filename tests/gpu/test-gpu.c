@@ -6,8 +6,8 @@
  *
  *   test-gpu [--pages N] [FILE.pages...]
  *
- * With N pages, half of them made up and half from the files (the samples in
- * tests/data if none are named).
+ * With N pages, no two alike, half of them made up and half from the files (the
+ * samples in tests/data if none are named).
  */
 #include <config.h>
 
@@ -337,6 +337,78 @@ run_step (const struct step *s, const uint8_t *all, size_t n)
   fflush (stdout);
 }
 
+/* ---- The pages ---- */
+
+struct digest {
+  uint64_t sum;
+  size_t page;
+};
+
+static int
+compare (const void *one, const void *other)
+{
+  const struct digest *x = one, *y = other;
+
+  if (x->sum != y->sum)
+    return x->sum < y->sum ? -1 : 1;
+  return x->page < y->page ? -1 : x->page > y->page;
+}
+
+/* Sort the pages' digests: those that are alike lie beside each other. */
+static void
+digest_all (struct digest *d, const uint8_t *all, size_t n)
+{
+  size_t i, k;
+  uint64_t v;
+
+  for (i = 0; i < n; i++) {
+    d[i] = (struct digest) { .page = i };
+    for (k = 0; k < TZ_PAGE; k += sizeof v) {
+      memcpy (&v, all + i * TZ_PAGE + k, sizeof v);
+      d[i].sum = (d[i].sum ^ v) * 0x9e3779b97f4a7c15;
+      d[i].sum ^= d[i].sum >> 29;
+    }
+  }
+  qsort (d, n, sizeof *d, compare);
+}
+
+/* Pages of one pattern stay such, for the scan; of others few bytes change. */
+static void
+stamp (uint8_t *page, size_t i)
+{
+  uint32_t number = (uint32_t) (i + 1) * 2654435761u;
+  size_t k;
+
+  if (same_filled (page))
+    for (k = 0; k < TZ_PAGE; k += 8)
+      memcpy (page + k, &number, sizeof number);
+  else
+    memcpy (page + i % (TZ_PAGE / 4) * 4, &number, sizeof number);
+}
+
+/* Some kinds of made-up pages, and files, have the same page again and again:
+ * all but the first of them get a stamp.  What comes out is looked at anew, so
+ * that the number of different pages is known, not hoped for.
+ */
+static void
+make_distinct (uint8_t *all, size_t n)
+{
+  struct digest *d = allocate (n * sizeof *d);
+  size_t i, distinct = 1;
+
+  digest_all (d, all, n);
+  for (i = 1; i < n; i++)
+    if (d[i].sum == d[i - 1].sum)
+      stamp (all + d[i].page * TZ_PAGE, d[i].page);
+  digest_all (d, all, n);
+  for (i = 1; i < n; i++)
+    distinct += d[i].sum != d[i - 1].sum;
+  free (d);
+  printf ("%zu pages, %zu of them different\n", n, distinct);
+  if (distinct < n)
+    give_up (EXIT_FAILURE, "pages that are alike test nothing twice");
+}
+
 /* Half of n pages are made up, the rest the files'; samples are repeated with
  * stamps until there are enough.
  */
@@ -359,6 +431,7 @@ get_pages (char **files, int n_files, size_t n)
             "stamp\n", s.name, s.n, s.own);
     free (s.page);
   }
+  make_distinct (all, n);
   return all;
 }
 
