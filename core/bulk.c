@@ -321,7 +321,7 @@ tz_offload_start (struct tz_store *s, const struct tz_offload_params *p)
   }
   o->store = s;
   o->cores_min = o->device_min = TZ_NEVER;
-  o->crossover_one = o->crossover_all = TZ_NEVER;
+  o->crossover_one = o->crossover_all = o->compress_percent = TZ_NEVER;
   s->offload = o;
   err = start (o, p);
   if (err == 0 && p->later && s->vram)
@@ -378,13 +378,15 @@ tz_offload_stats (struct tz_store *s, struct tz_offload_stats *st)
 
   memset (st, 0, sizeof *st);
   st->cores_min_pages = st->engine_min_pages = TZ_NEVER;
-  st->crossover_one = st->crossover_all = TZ_NEVER;
+  st->crossover_one = st->crossover_all = st->compress_percent = TZ_NEVER;
   if (!o)
     return;
   st->cores_min_pages = o->cores_min;
   st->engine_min_pages = o->device_min;
   st->crossover_one = o->crossover_one;
   st->crossover_all = o->crossover_all;
+  st->compress_percent = o->compress_percent;
+  st->engine_compresses = o->device_compresses;
   st->helpers = o->threads;
   st->pinned = o->pinned;
   st->shared_requests = atomic_load (&o->shared);

@@ -106,6 +106,8 @@ struct offload {
   unsigned threads;        /* of helpers */
   uint32_t cores_min, device_min; /* pages; TZ_NEVER */
   uint32_t crossover_one, crossover_all;
+  uint32_t compress_percent; /* see struct tz_offload_stats */
+  bool device_compresses;    /* what is compressed later */
   atomic_uint_fast64_t shared;
   atomic_uint_fast64_t last; /* when a large read ended, ns */
 };
@@ -126,7 +128,7 @@ void tz_later_stop (struct tz_store *s);
 size_t tz_later_bytes (const struct later *l);
 void tz_later_stats (struct later *l, struct tz_offload_stats *st);
 
-/* Find out from how many pages on what pays. */
+/* Find out from how many pages on what pays, and who compresses later. */
 int tz_calibrate (struct offload *o, const struct tz_offload_params *p);
 
 #endif /* TZ_BULK_H */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* From how many pages on does it pay to ask others?  Measured at start with
  * the codec of the store: by one core, by all that are idle, by the engine.
+ * And where pages are compressed later, who does a full batch sooner?
  *
  * The pages are made up, but like those of processes: records of pointers and
  * small numbers.  They stay in the cache, which flatters one core: what is
@@ -30,6 +31,7 @@ struct blob {
 
 struct sample {
   struct offload *o;
+  enum tz_engine_op op; /* what is measured */
   struct blob blob[SAMPLES];
   uint8_t page[SAMPLES][TZ_PAGE] __attribute__ ((aligned (64)));
   uint64_t word[SAMPLES]; /* of a blob in the device's memory */
@@ -96,7 +98,7 @@ make_sample (struct sample *m)
   return r > 0;
 }
 
-/* ---- What is measured: n pages decoded, in ns ---- */
+/* ---- What is measured: n pages decoded or encoded, in ns ---- */
 
 /* From the device's memory, as for a request: as many as one group has. */
 static void
@@ -142,12 +144,35 @@ decode_part (void *opaque, unsigned from, unsigned n)
   tz_stream_put (st);
 }
 
+/* As they are compressed later: a copy, and what came out stored. */
+static void
+encode_part (void *opaque, unsigned from, unsigned n)
+{
+  struct sample *m = opaque;
+  struct stream *st = tz_stream_get (m->o->store);
+  const uint8_t *blob;
+  unsigned len;
+
+  for (; n > 0; n--, from++) {
+    memcpy (st->page, m->page[from % SAMPLES], TZ_PAGE);
+    if (tz_encode_page (m->o->store, st, st->page, &blob, &len) > 0)
+      memcpy (m->out + (size_t) from * TZ_PAGE, blob, len);
+  }
+  tz_stream_put (st);
+}
+
+static tz_part_fn *
+part_fn (const struct sample *m)
+{
+  return m->op == TZ_ENCODE ? encode_part : decode_part;
+}
+
 static uint64_t
 by_one (struct sample *m, unsigned n)
 {
   uint64_t t = tz_now_ns ();
 
-  decode_part (m, 0, n);
+  part_fn (m) (m, 0, n);
   return tz_now_ns () - t;
 }
 
@@ -157,21 +182,31 @@ by_cores (struct sample *m, unsigned n)
   uint64_t t = tz_now_ns ();
 
   tz_helpers_run (m->o->helpers, n, tz_part_pages (n, m->o->threads), 0,
-                  decode_part, m);
+                  part_fn (m), m);
   return tz_now_ns () - t;
 }
 
 static void
-fill (struct sample *m, struct ticket *t, unsigned n)
+fill_pages (struct sample *m, struct ticket *t)
+{
+  unsigned i;
+
+  for (i = 0; i < t->n; i++) {
+    t->job[i].len = TZ_PAGE;
+    t->job[i].page = i % SAMPLES;
+    t->job[i].src = t->stage + (size_t) i * STAGE_STRIDE;
+    memcpy ((uint8_t *) t->job[i].src, m->page[i % SAMPLES], TZ_PAGE);
+  }
+}
+
+static void
+fill_blobs (struct sample *m, struct ticket *t)
 {
   struct tz_store *s = m->o->store;
   const struct blob *b;
   unsigned i;
 
-  t->op = TZ_DECODE;
-  t->codec = s->codec;
-  t->n = n;
-  for (i = 0; i < n; i++) {
+  for (i = 0; i < t->n; i++) {
     b = &m->blob[i % SAMPLES];
     t->job[i].len = b->len;
     t->job[i].page = i % SAMPLES;
@@ -184,12 +219,34 @@ fill (struct sample *m, struct ticket *t, unsigned n)
   }
 }
 
+static void
+fill (struct sample *m, struct ticket *t, unsigned n)
+{
+  t->op = m->op;
+  t->codec = m->o->store->codec;
+  t->n = n;
+  if (m->op == TZ_ENCODE)
+    fill_pages (m, t);
+  else
+    fill_blobs (m, t);
+}
+
+/* How much to copy of what came of a job; 0 if that is bad. */
+static unsigned
+result_len (const struct sample *m, int32_t result)
+{
+  if (m->op == TZ_DECODE)
+    return result == 0 ? TZ_PAGE : 0;
+  return result > 0 && result <= TZ_PAGE ? result : 0;
+}
+
 /* As a request does it, with the copies; 0 if the engine failed. */
 static uint64_t
 by_engine (struct sample *m, unsigned n)
 {
   struct device *d = m->o->device;
   unsigned max = tz_device_pages (d), given = 0, tickets = 0, i, k, bad = 0;
+  unsigned len;
   struct ticket *t[LARGEST / TICKET_PAGES];
   uint64_t since = tz_now_ns ();
   uint8_t *out = m->out;
@@ -205,8 +262,9 @@ by_engine (struct sample *m, unsigned n)
     if (!tz_device_wait (d, t[i]))
       bad++;
     for (k = 0; k < t[i]->n && bad == 0; k++) {
-      bad += t[i]->result[k] != 0;
-      memcpy (out + (size_t) k * TZ_PAGE, t[i]->job[k].dst, TZ_PAGE);
+      len = result_len (m, t[i]->result[k]);
+      bad += len == 0;
+      memcpy (out + (size_t) k * TZ_PAGE, t[i]->job[k].dst, len);
     }
     tz_device_put (d, t[i]);
   }
@@ -275,6 +333,36 @@ calibrate_engine (struct sample *m, const struct tz_offload_params *p)
                       : o->crossover_all;
 }
 
+/* The engine has what later does, and does it as the cores would. */
+static bool
+can_compress (struct offload *o)
+{
+  struct tz_store *s = o->store;
+
+  return o->device && tz_device_can (o->device, TZ_ENCODE, s->codec)
+         && s->params.level == tz_codecs[s->codec]->default_level;
+}
+
+/* Who compresses later: the engine, unless that would take longer than the
+ * cores that it would relieve.
+ */
+static void
+calibrate_later (struct sample *m, const struct tz_offload_params *p)
+{
+  struct offload *o = m->o;
+  unsigned n = p->with.batch < LARGEST ? p->with.batch : LARGEST;
+  uint64_t engine, cores;
+
+  if (!p->later || !can_compress (o))
+    return;
+  m->op = TZ_ENCODE;
+  engine = best (m, by_engine, n);
+  cores = best (m, o->helpers ? by_cores : by_one, n);
+  if (engine > 0 && cores > 0 && engine * 100 / cores < TZ_NEVER)
+    o->compress_percent = engine * 100 / cores;
+  o->device_compresses = p->always || o->compress_percent < 100;
+}
+
 int
 tz_calibrate (struct offload *o, const struct tz_offload_params *p)
 {
@@ -287,6 +375,7 @@ tz_calibrate (struct offload *o, const struct tz_offload_params *p)
       o->cores_min = p->min_pages;
     if (o->device && tz_device_can (o->device, TZ_DECODE, o->store->codec))
       o->device_min = p->min_pages;
+    o->device_compresses = can_compress (o);
     return 0;
   }
   m = aligned_alloc (64, (sizeof *m + 63) / 64 * 64);
@@ -302,8 +391,10 @@ tz_calibrate (struct offload *o, const struct tz_offload_params *p)
     memset (m->out, 0, (size_t) LARGEST * TZ_PAGE);
     if (o->helpers)
       o->cores_min = crossover (m, by_cores, by_one, 512);
-    if (o->device)
+    if (o->device) {
       calibrate_engine (m, p);
+      calibrate_later (m, p);
+    }
   }
   for (i = 0; i < SAMPLES; i++)
     tz_free_blob (o->store, m->word[i]);

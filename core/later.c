@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Compressing later: pages are stored raw at first, and a thread of low
- * priority replaces them in batches, by the engine if it has the codec, else by
- * cores that are idle.
+ * priority replaces them in batches, by the engine if it has the codec and is
+ * faster, else by cores that are idle.
  *
  * Such a page is like any other; the backlog is only a list of numbers of pages
  * worth looking at, and the table alone says what a page is.  A page is copied,
@@ -26,7 +26,7 @@
 
 #define BACKLOG    65536 /* pages at most, … */
 #define SHARE      8     /* … and such a part of the memory */
-#define CPU_BATCH  256   /* pages, where there is no engine */
+#define CPU_BATCH  256   /* pages, where no engine compresses */
 #define HELP       32    /* pages that a writer does at a time */
 #define REST_MS    200   /* that a page waits for a batch to fill */
 /* So many pages written since the last batch, or in such a time, are a bulk. */
@@ -393,11 +393,7 @@ by_engine (struct work *w, unsigned n)
 static bool
 engine_compresses (struct later *l)
 {
-  struct tz_store *s = l->s;
-
-  return tz_device_usable (l->o->device)
-         && tz_device_can (l->o->device, TZ_ENCODE, s->codec)
-         && s->params.level == tz_codecs[s->codec]->default_level;
+  return l->o->device_compresses && tz_device_usable (l->o->device);
 }
 
 /* ---- The thread ---- */
@@ -507,7 +503,7 @@ tz_later_start (struct tz_store *s, struct offload *o, unsigned batch,
   l->s = s;
   l->o = o;
   l->limit = most > 0 && most < BACKLOG ? most : BACKLOG;
-  l->batch = o->device ? batch : CPU_BATCH;
+  l->batch = o->device_compresses ? batch : CPU_BATCH;
   l->bulk = bulk ? bulk : BULK;
   if (l->batch > DIV_UP (l->limit, 2))
     l->batch = DIV_UP (l->limit, 2);

@@ -155,8 +155,8 @@ struct tz_offload_params {
   const struct tz_engine_ops *ops; /* NULL: no engine */
   struct tz_engine *engine; /* open; the store closes it, whatever happens */
   struct tz_engine_params with; /* what it was opened with */
-  bool always;          /* use it for all large requests, not only where it
-                         * measures faster than the cores */
+  bool always;          /* use it for all large requests, and to compress later,
+                         * not only where it measures faster than the cores */
   unsigned wait_us;     /* how long a batch that is not full waits for more
                          * requests, 0 … 1000000 */
   unsigned timeout_ms;  /* how long a request waits for the engine, 1 … */
@@ -194,6 +194,12 @@ struct tz_offload_stats {
    */
   uint32_t crossover_one;
   uint32_t crossover_all;
+  /* With later: what the engine took to compress a full batch, in percent of
+   * what all cores took; TZ_NEVER: it was not measured, or failed.  And whether
+   * it is who compresses later, as long as it is not lost.
+   */
+  uint32_t compress_percent;
+  bool engine_compresses;
   uint32_t helpers;         /* threads beside those that serve */
   bool engine;              /* there is one, and it is not lost */
   bool pinned;              /* it reads blobs in place */

@@ -251,6 +251,17 @@ log_crossover (const char *what, uint32_t pages)
     nbdkit_debug ("trueno-zram: %s: from %" PRIu32 " pages on", what, pages);
 }
 
+static void
+log_later (const struct tz_offload_stats *st)
+{
+  if (st->compress_percent != TZ_NEVER)
+    nbdkit_debug ("trueno-zram: the GPU compresses in %" PRIu32 " percent of "
+                  "the time of all cores",
+                  st->compress_percent);
+  nbdkit_debug ("trueno-zram: pages are compressed later by %s",
+                st->engine_compresses ? "the GPU" : "idle cores");
+}
+
 int
 engine_start (struct tz_store *store, bool swap)
 {
@@ -284,6 +295,8 @@ engine_start (struct tz_store *store, bool swap)
     log_crossover ("the GPU is faster than one core", st.crossover_one);
     log_crossover ("the GPU is faster than all cores", st.crossover_all);
     log_crossover ("large reads handed to the GPU", st.engine_min_pages);
+    if (later)
+      log_later (&st);
   }
   return 0;
 }
@@ -317,6 +330,10 @@ engine_stats (struct tz_store *store)
   PRINT_PAGES (engine_min_pages);
   PRINT_PAGES (crossover_one);
   PRINT_PAGES (crossover_all);
+  if (later) {
+    PRINT_PAGES (compress_percent);
+    PRINT (engine_compresses);
+  }
   PRINT (batches);
   PRINT (batch_pages);
   PRINT (engine_pages);

@@ -115,6 +115,12 @@ fi
 export PAUSE=3
 with '' compress=later
 [ "$(stat_of later_pages)" -gt 0 ] || fail "nothing was compressed later"
+[ "$(stat_of engine_compresses)" = 1 ] || fail "cuda=on, not by the GPU"
+# Unless all cores are faster, as they are than the emulator.
+with '' compress=later cuda=auto
+[ "$(stat_of later_pages)" -gt 0 ] || fail "nothing was compressed later"
+[ "$(stat_of compress_percent)" -gt 100 ] || fail "the GPU was not slower"
+[ "$(stat_of engine_compresses)" = 0 ] || fail "cuda=auto, by the slower GPU"
 with 'bad 300' compress=later codec=lz4
 unset PAUSE
 

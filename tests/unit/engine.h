@@ -28,6 +28,8 @@ enum engine_fault {
   ENGINE_LOST = 32,  /* the device says it is lost */
   ENGINE_COPY = 64,  /* only some blobs of a group are copied */
   ENGINE_GONE = 128, /* … and the device's memory is lost */
+  ENGINE_SLOW = 256, /* a batch of pages to compress takes a while */
+  ENGINE_FAST = 512, /* … or no time: none of them would become shorter */
 };
 
 #define ENGINE_TIMEOUT_MS 30 /* where it matters */
@@ -116,12 +118,16 @@ faulty_batch (struct tz_engine *e, const struct tz_batch *b)
 
   if (engine_strikes (ENGINE_LATE))
     usleep (3000 * ENGINE_TIMEOUT_MS);
+  if (b->op == TZ_ENCODE && engine_strikes (ENGINE_SLOW))
+    usleep (300000);
   if (engine_strikes (ENGINE_POLL)) {
     memset (b->result, 0, b->n * sizeof *b->result);
     return -EIO;
   }
   for (i = 0; i < b->n; i++)
-    b->result[i] = faulty_page (e, b, &b->jobs[i]);
+    b->result[i] = b->op == TZ_ENCODE && engine_strikes (ENGINE_FAST)
+                       ? TZ_PAGE
+                       : faulty_page (e, b, &b->jobs[i]);
   return 1;
 }
 

@@ -401,6 +401,39 @@ test_later (enum tz_codec codec, bool engine, bool cores, unsigned f)
   tz_close (at_once);
 }
 
+/* An engine that measures slower than the cores does not compress, unless it
+ * always shall; one that measures faster does.
+ */
+static void
+test_later_measured (unsigned f, bool always, bool used)
+{
+  struct tz_store *s = store_with (TZ_LZ4, true, false);
+  struct tz_offload_params p
+      = engine_params (0, f == ENGINE_SLOW ? 64 : 4096);
+  struct tz_offload_stats st;
+  uint64_t batches;
+  unsigned i;
+
+  p.later = true;
+  p.always = always;
+  faults (f, 1);
+  CHECK (tz_offload_start (s, &p) == 0);
+  faults (0, 1);
+  st = stats (s);
+  CHECK (st.engine_compresses == used && st.engine_timeouts == 0);
+  CHECK (st.compress_percent != TZ_NEVER);
+  CHECK ((st.compress_percent >= 100) == (f == ENGINE_SLOW));
+  batches = st.batches;
+  write_image (s);
+  for (i = 0; i < 20000 && stats (s).later_backlog > 0; i++)
+    usleep (1000);
+  st = stats (s);
+  CHECK (st.later_backlog == 0 && st.later_pages > 0);
+  CHECK ((st.batches > batches) == used);
+  CHECK ((st.engine_pages >= st.later_pages) == used);
+  tz_close (s);
+}
+
 /* While pages are written in bulk none is compressed; then all are.  If this
  * process had no processor for a while, that was no bulk: try again.
  */
@@ -609,6 +642,9 @@ main (void)
   test_later (TZ_LD64, true, false, 0);
   test_later (TZ_LD64, true, false,
               ENGINE_SUBMIT | ENGINE_POLL | ENGINE_PAGE | ENGINE_LATE);
+  test_later_measured (ENGINE_SLOW, false, false);
+  test_later_measured (ENGINE_SLOW, true, true);
+  test_later_measured (ENGINE_FAST, false, true);
   test_later_bulk ();
   test_later_rewritten ();
   test_later_full ();
