@@ -348,7 +348,8 @@ tz_offload_stop (struct tz_store *s)
     return;
   tz_later_stop (s);
   tz_helpers_stop (o->helpers);
-  tz_device_stop (o->device);
+  if (!tz_device_stop (o->device) && o->pinned)
+    s->region.keep = true;
   free (o);
   s->offload = NULL;
 }

@@ -74,8 +74,10 @@ int tz_device_start (struct device **d, const struct tz_offload_params *p,
                      bool checksum, bool follows);
 /* Let the engine read the pool, which must never move or go, in place. */
 bool tz_device_pin (struct device *d, const struct region *r);
-/* The engine is closed when this returns. */
-void tz_device_stop (struct device *d);
+/* The engine is closed when this returns.  Or false: it never returns from a
+ * call, and may use all that it was given for ever.
+ */
+bool tz_device_stop (struct device *d);
 /* Bytes of memory it takes. */
 size_t tz_device_bytes (const struct device *d);
 /* True if there is an engine, and it has this codec. */

@@ -10,6 +10,10 @@
  * ticket that it gave up on becomes an orphan: its memory is not used again
  * before the engine is through with it.  While a batch is late nobody is given
  * a ticket; an engine that stays late, or says that it is lost, is given up.
+ *
+ * The worker itself may never return from a call of the engine's.  Those who
+ * wait notice that, as long as there are any; then those who ask whether the
+ * engine is usable do, and at the end who stops it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,6 +24,8 @@
 
 /* An engine that is later than this many timeouts will not come back. */
 #define LOST_AFTER 20
+/* How long to wait for a worker that is in a call of an engine given up. */
+#define LEAVE_NS   1000000000
 /* How long the worker asks again and again before it starts to sleep. */
 #define SPIN_NS    50000
 #define NAP_NS     10000
@@ -56,6 +62,11 @@ struct device {
   bool lost; /* given up, … */
   int lost_err; /* … for that */
   atomic_bool ready; /* none of these; read without the lock */
+  uint64_t call_since; /* since when the worker is in a call, or 0 … */
+  unsigned call_lane; /* … for this lane */
+  atomic_uint_fast64_t look; /* late: when others are to look at it, or 0 */
+  bool ended; /* the worker has, or is about to */
+  pthread_cond_t end;
   struct ticket *free;
   struct ticket *queue, **queue_end;
   unsigned queued; /* pages */
@@ -67,6 +78,7 @@ struct device {
   unsigned n_tickets;
   void *memory;
   size_t memory_len, shared_len;
+  struct device *left; /* see leave_behind */
 };
 
 static bool
@@ -187,6 +199,7 @@ lose (struct device *d, int err)
   d->lost = true;
   d->lost_err = err;
   atomic_store (&d->ready, false);
+  atomic_store (&d->look, 0);
   fail_queue (d);
   for (i = 0; i < d->with.lanes; i++)
     for (t = d->lane[i].tickets; t; t = t->next)
@@ -216,6 +229,37 @@ finish_lane (struct device *d, struct lane *l, int err)
     lose (d, err);
 }
 
+/* With the lock held: nothing is given to the engine while a batch is late. */
+static void
+see_late (struct device *d)
+{
+  unsigned i;
+
+  d->late = false;
+  for (i = 0; i < d->with.lanes; i++)
+    if (d->lane[i].busy && d->lane[i].late)
+      d->late = true;
+  if (!d->late)
+    atomic_store (&d->look, 0);
+  atomic_store (&d->ready, usable (d));
+}
+
+/* With the lock held, which it drops. */
+static void
+begin_call (struct device *d, unsigned lane)
+{
+  d->call_lane = lane;
+  d->call_since = tz_now_ns ();
+  pthread_mutex_unlock (&d->lock);
+}
+
+static void
+end_call (struct device *d)
+{
+  pthread_mutex_lock (&d->lock);
+  d->call_since = 0;
+}
+
 /* With the lock held, which it drops meanwhile. */
 static void
 start_lane (struct device *d, unsigned i)
@@ -227,33 +271,53 @@ start_lane (struct device *d, unsigned i)
   l->busy = true;
   d->batches++;
   d->batch_pages += l->batch.n;
-  pthread_mutex_unlock (&d->lock);
+  begin_call (d, i);
   fill_lane (d, l);
   l->since = tz_now_ns ();
   err = d->ops->submit (d->engine, i, &l->batch);
-  pthread_mutex_lock (&d->lock);
+  end_call (d);
   if (err)
     finish_lane (d, l, err);
+  see_late (d);
 }
 
-/* With the lock held: a batch is late. */
+/* With the lock held: a batch, or the call for it, is late by so much. */
 static void
-note_late (struct device *d, struct lane *l, uint64_t now)
+note_late (struct device *d, struct lane *l, uint64_t took)
 {
   if (!l->late) {
     l->late = true;
     d->timeouts++;
+    atomic_store (&d->look, tz_now_ns () + d->timeout_ns);
   }
   fail_queue (d);
-  if (now - l->since > d->timeout_ns * LOST_AFTER)
+  if (took > d->timeout_ns * LOST_AFTER)
     lose (d, -ETIMEDOUT);
+}
+
+/* With the lock held, by others than the worker, when a request was not answered
+ * in time, and while a batch is late: if the worker has been in one call for
+ * most of that time, it may never come back to see to it.
+ */
+static void
+check_worker (struct device *d)
+{
+  uint64_t now = tz_now_ns (), took = now - d->call_since;
+
+  if (atomic_load (&d->look))
+    atomic_store (&d->look, now + d->timeout_ns);
+  if (d->call_since == 0 || d->lost || took < d->timeout_ns / 2)
+    return;
+  d->late = true;
+  atomic_store (&d->ready, false);
+  note_late (d, &d->lane[d->call_lane], took);
 }
 
 /* With the lock held, which it drops meanwhile: true if a lane is done. */
 static bool
 poll_lanes (struct device *d)
 {
-  bool done = false, late = false;
+  bool done = false;
   uint64_t now = tz_now_ns ();
   struct lane *l;
   unsigned i;
@@ -263,20 +327,17 @@ poll_lanes (struct device *d)
     l = &d->lane[i];
     if (!l->busy)
       continue;
-    pthread_mutex_unlock (&d->lock);
+    begin_call (d, i);
     r = d->ops->poll (d->engine, i);
-    pthread_mutex_lock (&d->lock);
+    end_call (d);
     if (r) {
       finish_lane (d, l, r < 0 ? r : 0);
       done = true;
     }
-    else if (now > l->since && now - l->since > d->timeout_ns) {
-      note_late (d, l, now);
-      late = true;
-    }
+    else if (now > l->since && now - l->since > d->timeout_ns)
+      note_late (d, l, now - l->since);
   }
-  d->late = late;
-  atomic_store (&d->ready, usable (d));
+  see_late (d);
   return done;
 }
 
@@ -367,6 +428,8 @@ worker (void *opaque)
     else
       wait_for_work (d, until);
   }
+  d->ended = true;
+  pthread_cond_signal (&d->end);
   pthread_mutex_unlock (&d->lock);
   return NULL;
 }
@@ -376,7 +439,19 @@ worker (void *opaque)
 bool
 tz_device_usable (struct device *d)
 {
-  return d && atomic_load_explicit (&d->ready, memory_order_relaxed);
+  uint64_t at;
+
+  if (!d)
+    return false;
+  if (likely (atomic_load_explicit (&d->ready, memory_order_relaxed)))
+    return true;
+  at = atomic_load_explicit (&d->look, memory_order_relaxed);
+  if (at && tz_now_ns () > at) {
+    pthread_mutex_lock (&d->lock);
+    check_worker (d);
+    pthread_mutex_unlock (&d->lock);
+  }
+  return false;
 }
 
 unsigned
@@ -443,6 +518,8 @@ tz_device_wait (struct device *d, struct ticket *t)
   pthread_mutex_lock (&d->lock);
   while (t->state != TICKET_DONE && !d->lost && err != ETIMEDOUT)
     err = pthread_cond_timedwait (&t->done, &d->lock, &ts);
+  if (t->state != TICKET_DONE)
+    check_worker (d);
   done = t->state == TICKET_DONE && !t->failed;
   pthread_mutex_unlock (&d->lock);
   return done;
@@ -558,6 +635,7 @@ make_tickets (struct device *d)
   pthread_condattr_init (&attr);
   pthread_condattr_setclock (&attr, CLOCK_MONOTONIC);
   pthread_cond_init (&d->work, &attr);
+  pthread_cond_init (&d->end, &attr);
   for (i = 0; i < d->n_tickets; i++) {
     t = &d->tickets[i];
     pthread_cond_init (&t->done, &attr);
@@ -623,20 +701,66 @@ tz_device_start (struct device **device, const struct tz_offload_params *p,
   return err;
 }
 
-void
+/* With the lock held: false if the worker is in a call that does not return. */
+static bool
+worker_ends (struct device *d)
+{
+  uint64_t now, next, lost_since = 0;
+  struct timespec ts;
+
+  while (!d->ended) {
+    now = tz_now_ns ();
+    check_worker (d);
+    if (d->lost && lost_since == 0)
+      lost_since = now;
+    if (lost_since && d->call_since && now - lost_since > LEAVE_NS)
+      return false;
+    next = now + LEAVE_NS / 100;
+    ts.tv_sec = next / 1000000000;
+    ts.tv_nsec = next % 1000000000;
+    pthread_cond_timedwait (&d->end, &d->lock, &ts);
+  }
+  return true;
+}
+
+/* With the lock held: leave the worker where it is.  When its call returns, if
+ * it ever does, it finds that the engine is lost, and ends.  Until then it may
+ * touch the device, and the engine all that it was given: nothing of this is
+ * freed, nor the engine closed, as nobody may close it during a call.  A list
+ * of them keeps leak checkers quiet.
+ */
+static void
+leave_behind (struct device *d)
+{
+  static _Atomic (struct device *) all;
+
+  d->lost_fn = NULL;
+  pthread_detach (d->thread);
+  d->left = atomic_exchange (&all, d);
+}
+
+bool
 tz_device_stop (struct device *d)
 {
+  bool ends;
+
   if (!d)
-    return;
+    return true;
   if (d->running) {
     pthread_mutex_lock (&d->lock);
     d->stop = true;
     pthread_cond_signal (&d->work);
+    ends = worker_ends (d);
+    if (!ends)
+      leave_behind (d);
     pthread_mutex_unlock (&d->lock);
+    if (!ends)
+      return false;
     pthread_join (d->thread, NULL);
   }
   d->ops->close (d->engine);
   tz_unmap (d->memory, d->memory_len);
   pthread_mutex_destroy (&d->lock);
   free (d);
+  return true;
 }

@@ -80,6 +80,7 @@ struct region {
   size_t len;     /* bytes mapped */
   int fd;         /* -1: anonymous */
   size_t granule; /* bytes that can be given back at once */
+  bool keep;      /* mapped for ever: an engine may read it still */
 };
 
 /* Map len bytes, of the file if fd is not -1 (it is duplicated). */

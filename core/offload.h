@@ -82,7 +82,8 @@ struct tz_copy {
 
 /* All functions return 0 or a negative errno unless said otherwise.  open,
  * alloc, room, take, pin and close are called by one thread, submit and poll by
- * one other thread between them; none of these is called by two at once.
+ * one other thread between them; none of these is called by two at once: if
+ * submit or poll never returns, close is not called.
  */
 struct tz_engine_ops {
   uint32_t abi; /* TZ_ENGINE_ABI, else nothing below is looked at */
@@ -153,7 +154,8 @@ struct tz_engine_ops {
 
 struct tz_offload_params {
   const struct tz_engine_ops *ops; /* NULL: no engine */
-  struct tz_engine *engine; /* open; the store closes it, whatever happens */
+  struct tz_engine *engine; /* open; the store closes it, whatever happens,
+                             * but if it never returns from submit or poll */
   struct tz_engine_params with; /* what it was opened with */
   bool always;          /* use it for all large requests, and to compress later,
                          * not only where it measures faster than the cores */

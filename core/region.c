@@ -90,7 +90,8 @@ tz_region_open (struct region *r, int fd, size_t len)
 void
 tz_region_close (struct region *r)
 {
-  tz_unmap (r->base, r->len);
+  if (!r->keep)
+    tz_unmap (r->base, r->len);
   if (r->fd != -1)
     close (r->fd);
   r->base = NULL;

@@ -14,6 +14,7 @@
  *   cuNAME CODE [PERCENT]   so many of the calls return CODE
  *   slow MS [PERCENT]       a kernel takes so much longer
  *   hang 0 [PERCENT]        nothing that is queued after it is ever done
+ *   stuck 0                 cuEventQuery does not return
  *   bad PERMILLE            so many pages of a kernel are bad, and say so
  *   wrong PERMILLE          so many decompressed are, and do not
  *   room MIB                so much memory is free
@@ -553,6 +554,8 @@ CALL (cuEventQuery, struct cuda_event *event)
   bool done;
 
   check_context ();
+  while (fault ("stuck") >= 0)
+    usleep (1000);
   MAY_FAIL ("cuEventQuery");
   pthread_mutex_lock (&lock);
   done = event->done == event->recorded;

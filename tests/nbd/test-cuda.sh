@@ -139,3 +139,12 @@ with 'slow 300 50'
 [ "$(stat_of engine_timeouts)" -gt 0 ] || fail "lateness was not counted"
 with 'hang 0'
 [ "$(stat_of engine_timeouts)" -gt 0 ] || fail "a hanging GPU was not noticed"
+
+# The driver does not return, not even when the server ends.
+: >"$FAKE_CUDA"
+start_nbdkit -D trueno-zram.stats=1 -D trueno-zram.gpu_timeout=$timeout \
+             "$zram" 64M cuda=on batch=64
+reads 'stuck 0'
+stop_nbdkit || fail "the server ended with $?"
+[ "$(stat_of engine_timeouts)" -gt 0 ] || fail "a stuck driver was not noticed"
+grep -q 'the GPU is given up' "$tmp/server.log" || fail "it was not given up"

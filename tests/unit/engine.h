@@ -30,6 +30,8 @@ enum engine_fault {
   ENGINE_GONE = 128, /* … and the device's memory is lost */
   ENGINE_SLOW = 256, /* a batch of pages to compress takes a while */
   ENGINE_FAST = 512, /* … or no time: none of them would become shorter */
+  ENGINE_STUCK_SUBMIT = 1024, /* it does not return as long as this is set */
+  ENGINE_STUCK_POLL = 2048,
 };
 
 #define ENGINE_TIMEOUT_MS 30 /* where it matters */
@@ -58,6 +60,7 @@ static atomic_uint engine_faults;
 static atomic_uint engine_odds = 8;
 static atomic_uint engine_seen, engine_lost_said, engine_closed;
 static atomic_uint engine_copies; /* blobs copied */
+static atomic_uint engine_calls;  /* of submit and poll, under way */
 static size_t engine_room_now = 64 << 20; /* bytes */
 static atomic_uint engine_bad; /* blobs that were, without a fault */
 static __thread uint64_t engine_rng = 99;
@@ -68,6 +71,13 @@ engine_strikes (enum engine_fault f)
   engine_rng = engine_rng * 6364136223846793005 + 1442695040888963407;
   return (atomic_load (&engine_faults) & f)
          && (engine_rng >> 33) % atomic_load (&engine_odds) == 0;
+}
+
+static inline void
+engine_sticks (enum engine_fault f)
+{
+  while (atomic_load (&engine_faults) & f)
+    usleep (1000);
 }
 
 static inline uint8_t *
@@ -287,12 +297,15 @@ faulty_submit (struct tz_engine *e, unsigned lane, const struct tz_batch *b)
 {
   if (engine_strikes (ENGINE_SUBMIT))
     return -EIO;
+  atomic_fetch_add (&engine_calls, 1);
+  engine_sticks (ENGINE_STUCK_SUBMIT);
   atomic_fetch_add (&engine_seen, 1);
   pthread_mutex_lock (&e->lock);
   e->batch[lane] = b;
   e->state[lane] = 0;
   pthread_cond_signal (&e->work);
   pthread_mutex_unlock (&e->lock);
+  atomic_fetch_sub (&engine_calls, 1);
   return 0;
 }
 
@@ -303,11 +316,14 @@ faulty_poll (struct tz_engine *e, unsigned lane)
 
   if (atomic_load (&engine_faults) & (ENGINE_LOST | ENGINE_GONE))
     return -ENODEV;
+  atomic_fetch_add (&engine_calls, 1);
+  engine_sticks (ENGINE_STUCK_POLL);
   pthread_mutex_lock (&e->lock);
   r = e->state[lane];
   if (r)
     e->batch[lane] = NULL;
   pthread_mutex_unlock (&e->lock);
+  atomic_fetch_sub (&engine_calls, 1);
   return r;
 }
 

@@ -166,6 +166,59 @@ test_loss (enum engine_fault f)
   tz_close (s);
 }
 
+/* An engine that never returns from a call is given up, too, by those who wait
+ * or by who closes the store; that then takes no longer than for the engine to
+ * be lost, and a second.  With ENGINE_NEVER a batch is late before, so that
+ * nobody waits for the engine any more.  Nothing that the call may touch when it returns after
+ * all has gone.
+ */
+static void
+test_stuck (enum engine_fault f, bool wait)
+{
+  struct tz_store *s = store_with (TZ_LD64, true, true);
+  struct tz_offload_params p = engine_params (1, 256);
+  unsigned said = atomic_load (&engine_lost_said), i;
+  unsigned closed = atomic_load (&engine_closed);
+  uint64_t t;
+
+  p.timeout_ms = ENGINE_TIMEOUT_MS;
+  write_image (s);
+  CHECK (tz_offload_start (s, &p) == 0);
+  CHECK (reads_well (s, SIZE, 0));
+  if (f & ENGINE_NEVER) {
+    faults (ENGINE_NEVER, 1);
+    for (i = 0; i < 2000 && stats (s).engine_timeouts == 0; i++)
+      CHECK (reads_well (s, 100 * TZ_PAGE, 0));
+  }
+  faults (f, 1);
+  t = tz_now_ns ();
+  for (i = 0; i < 2000 && !stats (s).engine_lost; i++) {
+    if (!wait && atomic_load (&engine_calls) > 0)
+      break;
+    CHECK (reads_well (s, 100 * TZ_PAGE, 0));
+    usleep (1000);
+  }
+  t = tz_now_ns () - t;
+  if (wait) {
+    CHECK (stats (s).engine_lost == 1 && !stats (s).engine);
+    CHECK (stats (s).engine_timeouts > 0);
+    CHECK (t > 20 * ENGINE_TIMEOUT_MS * UINT64_C (1000000));
+    CHECK (atomic_load (&engine_lost_said) == said + 1);
+    read_all_over (s, 5);
+  }
+  CHECK (atomic_load (&engine_calls) == 1);
+  t = tz_now_ns ();
+  tz_close (s);
+  CHECK (tz_now_ns () - t < UINT64_C (5000000000));
+  CHECK (atomic_load (&engine_lost_said) == said + 1);
+  CHECK (atomic_load (&engine_closed) == closed);
+  faults (0, 1);
+  for (i = 0; i < 5000 && atomic_load (&engine_calls) > 0; i++)
+    usleep (1000);
+  CHECK (atomic_load (&engine_calls) == 0);
+  p.ops->close (p.engine);
+}
+
 static void
 damage (struct tz_store *s, enum tz_codec codec)
 {
@@ -326,6 +379,30 @@ test_behind_late (void)
     tz_device_put (d, t[i]);
   engine_go_on (e);
   tz_device_stop (d);
+}
+
+/* A call that returns late, but before the engine is given up, is the end of
+ * it: the engine is used again.
+ */
+static void
+test_stuck_briefly (enum engine_fault f)
+{
+  struct tz_engine *e;
+  struct device *d = device_with (0, 500, &e);
+  struct tz_offload_stats st;
+  unsigned i;
+
+  faults (f, 1);
+  CHECK (!works (d, 4));
+  tz_device_stats (d, &st);
+  CHECK (st.engine_timeouts == 1 && st.engine && !tz_device_usable (d));
+  CHECK (hand_in (d, 4) == NULL);
+  faults (0, 1);
+  for (i = 0; i < 5000 && !works (d, 4); i++)
+    ;
+  CHECK (i < 5000 && tz_device_usable (d));
+  tz_device_stats (d, &st);
+  CHECK (st.engine && tz_device_stop (d));
 }
 
 /* ---- Many at once, while pages are rewritten ---- */
@@ -631,12 +708,19 @@ main (void)
   }
   test_loss (ENGINE_NEVER);
   test_loss (ENGINE_LOST);
+  test_stuck (ENGINE_STUCK_SUBMIT, true);
+  test_stuck (ENGINE_STUCK_SUBMIT, false);
+  test_stuck (ENGINE_STUCK_POLL, true);
+  test_stuck (ENGINE_STUCK_POLL, false);
+  test_stuck (ENGINE_STUCK_POLL | ENGINE_NEVER, true);
   test_damage (false, false);
   test_damage (true, false);
   test_damage (false, true);
   test_orphan ();
   test_unqueue ();
   test_behind_late ();
+  test_stuck_briefly (ENGINE_STUCK_SUBMIT);
+  test_stuck_briefly (ENGINE_STUCK_POLL);
   test_later (TZ_LD64, false, false, 0);
   test_later (TZ_LZ4, false, true, 0);
   test_later (TZ_LD64, true, false, 0);
