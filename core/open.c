@@ -366,8 +366,8 @@ tz_close (struct tz_store *s)
 {
   unsigned i;
 
+  tz_offload_stop (s); /* it may wake upkeep until it has stopped */
   tz_upkeep_stop (s);
-  tz_offload_stop (s);
   for (i = 0; s->streams && i < s->n_streams; i++)
     pthread_mutex_destroy (&s->streams[i].lock);
   tz_unmap (s->scratch, s->scratch_len);
