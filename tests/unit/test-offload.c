@@ -523,12 +523,13 @@ test_later_bulk (void)
   unsigned i;
   int try;
 
+  make_image ();
   CHECK (tz_offload_start (s, &p) == 0);
   for (try = 0; try < 10 && stats (s).later_pages != before; try++) {
     before = stats (s).later_pages;
     end = tz_now_ns () + 500000000;
     while (tz_now_ns () < end)
-      write_image (s);
+      CHECK (tz_write (s, image, SIZE, 0) == 0);
   }
   CHECK (stats (s).later_pages == before && stats (s).later_backlog > 0);
   for (i = 0; i < 20000 && stats (s).later_backlog > 0; i++)
