@@ -104,7 +104,7 @@ make_job (struct bulk_read *r, struct ticket *t, unsigned i, slot_t *slot,
   t->index[t->n] = i;
   t->slot[t->n] = slot;
   t->word[t->n] = w;
-  if (!r->o->pinned) {
+  if (!r->o->in_place) {
     job->src = t->stage + (size_t) t->n * STAGE_STRIDE;
     memcpy ((uint8_t *) job->src, blob, job->len);
     tz_slot_unlock (slot, w);
@@ -171,7 +171,7 @@ collect (struct bulk_read *r, struct ticket *t)
   unsigned i, good = 0;
 
   for (i = 0; i < t->n; i++) {
-    if (r->o->pinned)
+    if (r->o->in_place)
       tz_slot_unlock (t->slot[i], t->word[i]);
     if (!there || t->result[i] != 0)
       continue;
@@ -295,6 +295,7 @@ start (struct offload *o, const struct tz_offload_params *p)
     o->pinned = s->vram
                 || (s->params.prefault && s->params.reserve == 0
                     && tz_device_pin (o->device, &s->region));
+    o->in_place = o->pinned;
   }
   o->threads = !p->cores || cpus < 2 ? 0
                : cpus - 1 < MAX_HELPERS ? cpus - 1
@@ -390,6 +391,7 @@ tz_offload_stats (struct tz_store *s, struct tz_offload_stats *st)
   st->engine_compresses = o->device_compresses;
   st->helpers = o->threads;
   st->pinned = o->pinned;
+  st->in_place = o->in_place;
   st->shared_requests = atomic_load (&o->shared);
   tz_later_stats (s->later, st);
   if (o->device)

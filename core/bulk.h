@@ -104,7 +104,8 @@ struct offload {
   struct tz_store *store;
   struct helpers *helpers; /* NULL: none */
   struct device *device;   /* NULL: none */
-  bool pinned;             /* the device reads the pool, or has it */
+  bool pinned;             /* the device can read the pool, or has it */
+  bool in_place;           /* … and does: copies for it were not faster */
   unsigned threads;        /* of helpers */
   uint32_t cores_min, device_min; /* pages; TZ_NEVER */
   uint32_t crossover_one, crossover_all;

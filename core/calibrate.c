@@ -34,7 +34,7 @@ struct sample {
   enum tz_engine_op op; /* what is measured */
   struct blob blob[SAMPLES];
   uint8_t page[SAMPLES][TZ_PAGE] __attribute__ ((aligned (64)));
-  uint64_t word[SAMPLES]; /* of a blob in the device's memory */
+  uint64_t word[SAMPLES]; /* of a blob that the engine can read in place */
   uint8_t *out; /* LARGEST pages */
 };
 
@@ -68,7 +68,7 @@ store_blob (struct sample *m, struct stream *st, unsigned i)
                             m->blob[i].len);
 
   m->word[i] = w;
-  return w && tz_vram_put (s, st) == 0;
+  return w && (!s->vram || tz_vram_put (s, st) == 0);
 }
 
 /* False if the codec has no use for others. */
@@ -91,7 +91,7 @@ make_sample (struct sample *m)
     if (r > 0)
       m->blob[i].sum = tz_checksum (m->blob[i].bytes, r,
                                     (uint64_t) i << 4 | s->codec);
-    if (s->vram && r > 0 && !store_blob (m, st, i))
+    if (m->o->in_place && r > 0 && !store_blob (m, st, i))
       r = -EIO;
   }
   tz_stream_put (st);
@@ -210,12 +210,12 @@ fill_blobs (struct sample *m, struct ticket *t)
     b = &m->blob[i % SAMPLES];
     t->job[i].len = b->len;
     t->job[i].page = i % SAMPLES;
+    t->job[i].sum = s->vram ? 0 : b->sum;
     t->job[i].src = run_address (&s->region, word_run (m->word[i % SAMPLES]));
-    if (s->vram)
+    if (m->o->in_place)
       continue;
     t->job[i].src = t->stage + (size_t) i * STAGE_STRIDE;
     memcpy ((uint8_t *) t->job[i].src, b->bytes, b->len);
-    t->job[i].sum = b->sum;
   }
 }
 
@@ -316,6 +316,23 @@ crossover (struct sample *m, measure_fn *a, measure_fn *b, unsigned max)
 
 /* ---- What follows from it ---- */
 
+/* A pool that the engine can read need not be read so: its bytes come a few at
+ * a time over the bus, those of copies lie side by side.
+ */
+static void
+choose_source (struct sample *m, unsigned n)
+{
+  struct offload *o = m->o;
+  uint64_t in_place, copied;
+
+  if (!o->in_place || o->store->vram)
+    return;
+  in_place = best (m, by_engine, n);
+  o->in_place = false;
+  copied = best (m, by_engine, n);
+  o->in_place = in_place > 0 && (copied == 0 || in_place <= copied);
+}
+
 static void
 calibrate_engine (struct sample *m, const struct tz_offload_params *p)
 {
@@ -324,6 +341,7 @@ calibrate_engine (struct sample *m, const struct tz_offload_params *p)
 
   if (!tz_device_can (o->device, TZ_DECODE, o->store->codec))
     return;
+  choose_source (m, max);
   o->crossover_one = crossover (m, by_engine, by_one, max);
   o->crossover_all = o->crossover_one;
   if (o->helpers && o->crossover_one != TZ_NEVER)

@@ -166,7 +166,7 @@ struct tz_offload_params {
   bool later;           /* store pages raw at first, and compress them in
                          * batches beside the requests; not with TZ_RAW */
   unsigned min_pages;   /* for tests: what calibration is to find; 0: measure */
-  unsigned bulk;        /* for tests: pages written in a short time from which on
+  unsigned bulk;        /* for tests: from so many pages written in a short time
                          * later waits until less is written; 0: the usual */
   void (*lost) (void *opaque, int err); /* told when the engine is given up,
                          * and once more, with -ENODEV, if its memory is found
@@ -204,7 +204,8 @@ struct tz_offload_stats {
   bool engine_compresses;
   uint32_t helpers;         /* threads beside those that serve */
   bool engine;              /* there is one, and it is not lost */
-  bool pinned;              /* it reads blobs in place */
+  bool pinned;              /* it can read blobs in place */
+  bool in_place;            /* … and does: copies for it were not faster */
   uint64_t shared_requests; /* spread over cores */
   uint64_t batches;         /* handed to the engine */
   uint64_t batch_pages;     /* pages in these */

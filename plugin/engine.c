@@ -291,7 +291,7 @@ engine_start (struct tz_store *store, bool swap)
   if (p.ops) {
     nbdkit_debug ("trueno-zram: GPU: %s, pool %s",
                   p.ops->describe (p.engine),
-                  st.pinned ? "read in place" : "copied from");
+                  st.in_place ? "read in place" : "copied from");
     log_crossover ("the GPU is faster than one core", st.crossover_one);
     log_crossover ("the GPU is faster than all cores", st.crossover_all);
     log_crossover ("large reads handed to the GPU", st.engine_min_pages);
@@ -327,6 +327,7 @@ engine_stats (struct tz_store *store)
     return;
   PRINT (engine);
   PRINT (pinned);
+  PRINT (in_place);
   PRINT_PAGES (engine_min_pages);
   PRINT_PAGES (crossover_one);
   PRINT_PAGES (crossover_all);

@@ -32,6 +32,8 @@ enum engine_fault {
   ENGINE_FAST = 512, /* … or no time: none of them would become shorter */
   ENGINE_STUCK_SUBMIT = 1024, /* it does not return as long as this is set */
   ENGINE_STUCK_POLL = 2048,
+  ENGINE_FAR = 4096,  /* a batch of blobs in the pool takes a while */
+  ENGINE_NEAR = 8192, /* … or one of copies does */
 };
 
 #define ENGINE_TIMEOUT_MS 30 /* where it matters */
@@ -62,6 +64,8 @@ static atomic_uint engine_seen, engine_lost_said, engine_closed;
 static atomic_uint engine_copies; /* blobs copied */
 static atomic_uint engine_calls;  /* of submit and poll, under way */
 static size_t engine_room_now = 64 << 20; /* bytes */
+static const uint8_t *engine_pool; /* what is pinned */
+static size_t engine_pool_len;
 static atomic_uint engine_bad; /* blobs that were, without a fault */
 static __thread uint64_t engine_rng = 99;
 
@@ -121,6 +125,12 @@ faulty_page (struct tz_engine *e, const struct tz_batch *b,
   return r;
 }
 
+static inline bool
+in_pool (const void *blob)
+{
+  return (uintptr_t) blob - (uintptr_t) engine_pool < engine_pool_len;
+}
+
 static inline int
 faulty_batch (struct tz_engine *e, const struct tz_batch *b)
 {
@@ -130,6 +140,9 @@ faulty_batch (struct tz_engine *e, const struct tz_batch *b)
     usleep (3000 * ENGINE_TIMEOUT_MS);
   if (b->op == TZ_ENCODE && engine_strikes (ENGINE_SLOW))
     usleep (300000);
+  if (b->op == TZ_DECODE
+      && engine_strikes (in_pool (b->jobs[0].src) ? ENGINE_FAR : ENGINE_NEAR))
+    usleep (20000);
   if (engine_strikes (ENGINE_POLL)) {
     memset (b->result, 0, b->n * sizeof *b->result);
     return -EIO;
@@ -231,8 +244,8 @@ static inline int
 faulty_pin (struct tz_engine *e, const void *start, size_t len)
 {
   (void) e;
-  (void) start;
-  (void) len;
+  engine_pool = start;
+  engine_pool_len = len;
   return 0;
 }
 

@@ -105,6 +105,24 @@ test_engine (enum tz_codec codec, unsigned batch, bool checksum, bool pinned)
 }
 
 /* One kind of fault: nothing shows but in the counters. */
+/* A pinned pool is read in place unless copies are faster. */
+static void
+test_source (unsigned f, bool in_place)
+{
+  struct tz_store *s = store_with (TZ_LD64, true, true);
+  struct tz_offload_params p = engine_params (0, 64);
+
+  p.always = true;
+  write_image (s);
+  faults (f, 1);
+  CHECK (tz_offload_start (s, &p) == 0);
+  faults (0, 1);
+  CHECK (stats (s).pinned && stats (s).in_place == in_place);
+  read_all_over (s, 5);
+  CHECK (stats (s).engine_pages > 0 && stats (s).fallback_pages == 0);
+  tz_close (s);
+}
+
 static void
 test_fault (enum engine_fault f, bool pinned)
 {
@@ -169,8 +187,8 @@ test_loss (enum engine_fault f)
 /* An engine that never returns from a call is given up, too, by those who wait
  * or by who closes the store; that then takes no longer than for the engine to
  * be lost, and a second.  With ENGINE_NEVER a batch is late before, so that
- * nobody waits for the engine any more.  Nothing that the call may touch when it returns after
- * all has gone.
+ * nobody waits for the engine any more.  Nothing that the call may touch when it
+ * returns after all has gone.
  */
 static void
 test_stuck (enum engine_fault f, bool wait)
@@ -704,7 +722,9 @@ main (void)
   test_engine (TZ_LZ4, 100, true, true);
   test_engine (TZ_LZ4, 1, true, false);
   for (i = 0; i < sizeof each / sizeof each[0]; i++) {
-    test_fault (each[i], false);
+    test_source (ENGINE_FAR, false);
+  test_source (ENGINE_NEAR, true);
+  test_fault (each[i], false);
     test_fault (each[i], true);
   }
   test_loss (ENGINE_NEVER);
