@@ -11,4 +11,4 @@ swap_on 'nbd+unix:///?socket=/run/ram.sock' --timeout 600
 load
 CASE
 [ "$verdict" = hung ] || fail "it did not hang: it $verdict"
-grep -aq 'Show Blocked State' "$log" || fail "the kernel did not say who waits"
+grep -aq 'task:nbdkit .*state:' "$log" || fail "the kernel did not say who waits"
