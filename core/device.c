@@ -295,9 +295,9 @@ note_late (struct device *d, struct lane *l, uint64_t took)
     lose (d, -ETIMEDOUT);
 }
 
-/* With the lock held, by others than the worker, when a request was not answered
- * in time, and while a batch is late: if the worker has been in one call for
- * most of that time, it may never come back to see to it.
+/* With the lock held, by others than the worker, when a request was not
+ * answered in time, and while a batch is late: if the worker has been in one
+ * call for most of that time, it may never come back to see to it.
  */
 static void
 check_worker (struct device *d)

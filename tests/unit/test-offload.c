@@ -187,8 +187,8 @@ test_loss (enum engine_fault f)
 /* An engine that never returns from a call is given up, too, by those who wait
  * or by who closes the store; that then takes no longer than for the engine to
  * be lost, and a second.  With ENGINE_NEVER a batch is late before, so that
- * nobody waits for the engine any more.  Nothing that the call may touch when it
- * returns after all has gone.
+ * nobody waits for the engine any more.  Nothing that the call may touch when
+ * it returns after all has gone.
  */
 static void
 test_stuck (enum engine_fault f, bool wait)
