@@ -91,8 +91,12 @@ make_sample (struct sample *m)
     if (r > 0)
       m->blob[i].sum = tz_checksum (m->blob[i].bytes, r,
                                     (uint64_t) i << 4 | s->codec);
-    if (m->o->in_place && r > 0 && !store_blob (m, st, i))
+    if (!m->o->in_place || r <= 0 || store_blob (m, st, i))
+      continue;
+    if (s->vram)
       r = -EIO;
+    else
+      m->o->in_place = false; /* a file that is full: measure with copies */
   }
   tz_stream_put (st);
   return r > 0;

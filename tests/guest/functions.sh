@@ -196,7 +196,8 @@ start_guest ()
   # With a thread for each processor, one busy neighbour on the host makes
   # a request forty times as slow.
   qemu-system-x86_64 -accel tcg,thread=single -cpu "$cpu" \
-    -smp $processors $clock -m "$memory" -display none -no-reboot -nic "$nic" -serial mon:stdio \
+    -smp $processors $clock -m "$memory" -display none -no-reboot \
+    -nic "$nic" -serial mon:stdio \
     -kernel "$(echo "$cache"/kernel/boot/vmlinuz-*)" -initrd "$cache/image" \
     -append "console=ttyS0 panic=-1 quiet loglevel=5 sysrq_always_enabled=1 \
 rootfstype=$root no_timer_check ${kernel_arguments-}" \
