@@ -311,6 +311,9 @@ uint64_t tz_put_blob (struct tz_store *s, struct stream *st, uint64_t page,
 /* The same of a page as it is, for a short time. */
 uint64_t tz_put_passing (struct tz_store *s, uint64_t page,
                          const uint8_t *buf);
+/* Fill the run of a raw page, whose slot is locked. */
+void tz_fill_raw (struct tz_store *s, uint64_t page, uint64_t run,
+                  const uint8_t *buf);
 /* Free the run of a word that is in no slot. */
 void tz_free_blob (struct tz_store *s, uint64_t w);
 /* Have a slot hold a word, account for it, and free what it held before. */

@@ -27,7 +27,8 @@
 #define BACKLOG    65536 /* pages at most, … */
 #define SHARE      8     /* … and such a part of the memory */
 #define CPU_BATCH  256   /* pages, where no engine compresses */
-#define HELP       32    /* pages that a writer does at a time */
+#define HELP       32    /* pages that a writer does at a time, … */
+#define LOOK       8     /* … and that it looks at in a full list */
 #define REST_MS    200   /* that a page waits for a batch to fill */
 /* So many pages written since the last batch, or in such a time, are a bulk. */
 #define BULK       CPU_BATCH
@@ -64,6 +65,12 @@ with_age (uint64_t w, uint64_t age)
   return (w & ~(WORD_AGE_MASK << WORD_AGE_SHIFT)) | age << WORD_AGE_SHIFT;
 }
 
+static bool
+queued (uint64_t w)
+{
+  return word_codec (w) == TZ_RAW && word_age (w) == AGE_QUEUED;
+}
+
 /* ---- The list ---- */
 
 static void
@@ -90,6 +97,31 @@ pop (struct later *l, uint64_t *pages, unsigned max)
   return n;
 }
 
+/* Look at some of a list that is full: true if not all of them still wait.  A
+ * page that no longer does stays in the list, and is there twice when it waits
+ * again.
+ */
+static bool
+drop_stale (struct later *l)
+{
+  uint64_t pages[LOOK];
+  unsigned n, i, dropped = 0;
+  const slot_t *slot;
+
+  pthread_mutex_lock (&l->lock);
+  n = pop (l, pages, LOOK);
+  for (i = 0; i < n; i++) {
+    slot = tz_slot (&l->s->table, pages[i], false);
+    if (slot && queued (atomic_load_explicit (slot, memory_order_relaxed)))
+      l->list[l->tail++ % BACKLOG] = pages[i];
+    else
+      dropped++;
+  }
+  pthread_mutex_unlock (&l->lock);
+  atomic_fetch_sub (&l->count, dropped);
+  return dropped > 0;
+}
+
 /* A place in the list for a page that is about to be stored raw. */
 static bool
 reserve (struct later *l)
@@ -100,10 +132,33 @@ reserve (struct later *l)
   if (atomic_load_explicit (&p->ready_count, memory_order_relaxed)
       < least / 4)
     return false;
-  if (atomic_fetch_add (&l->count, 1) < l->limit)
-    return true;
-  atomic_fetch_sub (&l->count, 1);
+  do {
+    if (atomic_fetch_add (&l->count, 1) < l->limit)
+      return true;
+    atomic_fetch_sub (&l->count, 1);
+  } while (drop_stale (l));
   return false;
+}
+
+/* A page that waits in the list is written where it is.  But what outlives this
+ * process would be damaged if that ended meanwhile.
+ */
+static bool
+overwrite (struct tz_store *s, slot_t *slot, uint64_t page, const uint8_t *buf)
+{
+  uint64_t w = atomic_load_explicit (slot, memory_order_relaxed);
+  bool there;
+
+  if (!queued (w) || s->region.fd != -1)
+    return false;
+  w = tz_slot_lock (slot);
+  there = queued (w);
+  if (there)
+    tz_fill_raw (s, page, word_run (w), buf);
+  tz_slot_unlock (slot, w);
+  if (there)
+    stat_add (&tz_stat_cell (s)->huge_since, 1);
+  return there;
 }
 
 bool
@@ -113,9 +168,13 @@ tz_later_write (struct tz_store *s, slot_t *slot, uint64_t page,
   struct later *l = s->later;
   uint64_t old, new, pattern;
 
+  if (tz_same_filled (buf, &pattern))
+    return false;
+  if (overwrite (s, slot, page, buf))
+    return true;
   if (!reserve (l))
     return false;
-  new = tz_same_filled (buf, &pattern) ? 0 : tz_put_passing (s, page, buf);
+  new = tz_put_passing (s, page, buf);
   if (new == 0) {
     atomic_fetch_sub (&l->count, 1);
     return false;
@@ -123,7 +182,7 @@ tz_later_write (struct tz_store *s, slot_t *slot, uint64_t page,
   new = with_age (new, AGE_QUEUED);
   old = tz_slot_lock (slot);
   tz_slot_unlock (slot, new);
-  if (word_codec (old) == TZ_RAW && word_age (old) == AGE_QUEUED)
+  if (queued (old))
     atomic_fetch_sub (&l->count, 1); /* it is in the list already */
   else
     push (l, page);
@@ -144,7 +203,7 @@ take_copy (struct tz_store *s, uint64_t page, uint8_t *copy)
   if (!slot)
     return NULL;
   w = tz_slot_lock (slot);
-  if (word_codec (w) != TZ_RAW || word_age (w) != AGE_QUEUED) {
+  if (!queued (w)) {
     tz_slot_unlock (slot, w);
     return NULL;
   }

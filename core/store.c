@@ -162,22 +162,36 @@ tz_encode_page (struct tz_store *s, struct stream *st, const uint8_t *buf,
   return TZ_RAW;
 }
 
+static void
+fill_run (struct tz_store *s, uint64_t page, unsigned codec, uint8_t *p,
+          const uint8_t *blob, unsigned len)
+{
+  memcpy (p, blob, len);
+  /* Of the original, which is in the cache. */
+  if (s->params.checksum)
+    put32 (p + len, tz_checksum (blob, len, blob_seed (page, codec)));
+}
+
+void
+tz_fill_raw (struct tz_store *s, uint64_t page, uint64_t run,
+             const uint8_t *buf)
+{
+  fill_run (s, page, TZ_RAW, run_address (&s->region, run), buf, TZ_PAGE);
+}
+
 /* Fill a run with a blob: the word for it, or 0 if there is no run. */
 static uint64_t
 put_blob (struct tz_store *s, struct stream *st, uint64_t page, uint64_t w,
           int64_t run, const uint8_t *blob)
 {
   unsigned codec = word_codec (w), len = word_len (w);
-  uint8_t *p;
 
   if (unlikely (run < 0))
     return 0;
-  p = likely (!s->vram) ? run_address (&s->region, run)
-                        : tz_vram_stage (s, st, run, len);
-  memcpy (p, blob, len);
-  /* Of the original, which is in the cache. */
-  if (s->params.checksum)
-    put32 (p + len, tz_checksum (blob, len, blob_seed (page, codec)));
+  fill_run (s, page, codec,
+            likely (!s->vram) ? run_address (&s->region, run)
+                              : tz_vram_stage (s, st, run, len),
+            blob, len);
   return w | (uint64_t) run << WORD_RUN_SHIFT;
 }
 

@@ -73,8 +73,10 @@ test_cores (enum tz_codec codec)
   CHECK (tz_offload_start (s, &p) == 0);
   read_all_over (s, 20);
   /* On a busy machine no helper may have been idle yet. */
-  for (i = 0; i < 1000 && stats (s).shared_requests == 0; i++)
+  for (i = 0; i < 5000 && stats (s).shared_requests == 0; i++) {
+    usleep (1000);
     CHECK (reads_well (s, SIZE, 0));
+  }
   if (stats (s).helpers > 0)
     CHECK (stats (s).shared_requests > 0);
   tz_close (s);
@@ -565,6 +567,82 @@ test_later_bulk (void)
   tz_close (s);
 }
 
+/* Pages that no longer wait do not take the places of others in the list, and
+ * those that do keep theirs.
+ */
+static void
+test_later_stale (void)
+{
+  struct tz_params sp = { .size = 64 * MiB, .memory = 64 * MiB, .level = 1,
+                          .codec = TZ_LD64, .checksum = true, .fd = -1 };
+  struct tz_offload_params p = { .later = true, .min_pages = 1, .bulk = 1 };
+  const unsigned places = 64 * MiB / 8 / TZ_PAGE, turns = 400, pages = 64;
+  struct tz_store *s;
+  struct tz_stats all;
+  uint8_t page[TZ_PAGE];
+  unsigned i;
+
+  make_image ();
+  CHECK (tz_open (&sp, &s) == 0 && tz_start (s) == 0);
+  CHECK (tz_offload_start (s, &p) == 0);
+  for (i = 0; i < turns; i++) {
+    CHECK (tz_write (s, image, pages * TZ_PAGE, 0) == 0);
+    CHECK (tz_zero (s, pages * TZ_PAGE, 0) == 0);
+    CHECK (stats (s).later_backlog <= places);
+  }
+  tz_stats (s, &all);
+  CHECK (all.huge_pages_since > 4 * places);
+  for (i = 0; i < 2 * places; i++) {
+    make_page (5, i, page);
+    CHECK (tz_write (s, page, TZ_PAGE, (uint64_t) i * TZ_PAGE) == 0);
+  }
+  for (i = 0; i < 20000 && stats (s).later_backlog > 0; i++)
+    usleep (1000);
+  tz_stats (s, &all);
+  CHECK (all.huge_pages == 0 && stats (s).later_backlog == 0);
+  tz_close (s);
+}
+
+/* In a memory that is full a page that waits can be written again, with what
+ * does not become smaller.  It is written where it is, which in a file it must
+ * not be.  If this process had no processor for a while, the page no longer
+ * waits: try again.
+ */
+static void
+test_later_overwritten (bool file)
+{
+  struct tz_params sp = { .size = MiB, .memory = MiB, .level = 1,
+                          .codec = TZ_LD64, .checksum = true, .fd = -1 };
+  struct tz_offload_params p = { .later = true, .min_pages = 1, .bulk = 1 };
+  const unsigned room = 15 * 15; /* a chunk is the table's */
+  struct tz_store *s;
+  uint8_t page[TZ_PAGE];
+  unsigned n;
+  int try, err = -ENOSPC;
+
+  if (file)
+    sp.fd = memfd_create ("store", MFD_CLOEXEC);
+  for (try = 0; try < 10 && err == -ENOSPC; try++) {
+    CHECK (tz_open (&sp, &s) == 0 && tz_start (s) == 0);
+    CHECK (tz_offload_start (s, &p) == 0);
+    for (n = 0; n < room; n++) {
+      make_page (3, n, page);
+      CHECK (tz_write (s, page, TZ_PAGE, (uint64_t) n * TZ_PAGE) == 0);
+    }
+    make_page (3, room, page);
+    err = tz_write (s, page, TZ_PAGE, 0);
+    CHECK (err == 0 || err == -ENOSPC);
+    if (err)
+      make_page (3, 0, page);
+    CHECK (tz_read (s, got, TZ_PAGE, 0) == 0);
+    CHECK (memcmp (got, page, TZ_PAGE) == 0);
+    tz_close (s);
+  }
+  CHECK ((err == 0) != file);
+  if (file)
+    close (sp.fd);
+}
+
 /* What was written while a page was being compressed is not replaced. */
 static void
 test_later_rewritten (void)
@@ -761,6 +839,9 @@ main (void)
   test_later_measured (ENGINE_SLOW, true, true);
   test_later_measured (ENGINE_FAST, false, true);
   test_later_bulk ();
+  test_later_stale ();
+  test_later_overwritten (false);
+  test_later_overwritten (true);
   test_later_rewritten ();
   test_later_full ();
   test_later_full_zero ();
