@@ -3,12 +3,13 @@
  * priority replaces them in batches, by the engine if it has the codec and is
  * faster, else by cores that are idle.
  *
- * Such a page is like any other; the backlog is only a list of numbers of pages
- * worth looking at, and the table alone says what a page is.  A page is copied,
- * the copy compressed, and what came out published if the page still holds just
- * that: whoever wrote it meanwhile wins.  The age of a raw page's word is
- * AGE_QUEUED while its number is in the backlog, and AGE_TRIED from when it was
- * taken off, so that a page that does not compress is not tried again.
+ * Such a page is like any other, but that it is written where it is; the
+ * backlog is only a list of numbers of pages worth looking at, and the table
+ * alone says what a page is.  A page is copied, the copy compressed, and
+ * what came out published if the page still holds just that: whoever wrote
+ * it meanwhile wins.  The age of a raw page's word is AGE_QUEUED while its
+ * number is in the backlog, and AGE_TRIED from when it was taken off, so
+ * that a page that does not compress is not tried again.
  *
  * The backlog is bounded, and where it or the memory is nearly full pages are
  * compressed by those who write them.  A writer that finds the memory full

@@ -4,6 +4,7 @@
  * A page is written by making its blob first, in a stream's scratch and in a
  * run of its own; then the table word is swapped under the slot's lock, and the
  * old run freed.  Whatever fails before the swap leaves the old page as it was.
+ * Only a page that waits to be compressed is written in place (later.c).
  * A page is read with its slot locked, so its run cannot be freed meanwhile.
  */
 #include <errno.h>

@@ -643,6 +643,51 @@ test_later_overwritten (bool file)
     close (sp.fd);
 }
 
+static void *
+write_third (void *opaque)
+{
+  uint8_t page[TZ_PAGE];
+
+  make_page (3, 3, page);
+  CHECK (tz_write (opaque, page, TZ_PAGE, 0) == 0);
+  return NULL;
+}
+
+/* Nor is it written where it is if it stopped waiting while the writer waited
+ * for its lock.
+ */
+static void
+test_later_taken (void)
+{
+  struct tz_params sp = { .size = MiB, .memory = MiB, .level = 1,
+                          .codec = TZ_LD64, .checksum = true, .fd = -1 };
+  struct tz_offload_params p = { .later = true, .min_pages = 1 };
+  struct tz_store *s;
+  uint8_t page[TZ_PAGE];
+  pthread_t writer;
+  slot_t *slot;
+  uint64_t w;
+  unsigned i;
+
+  CHECK (tz_open (&sp, &s) == 0 && tz_start (s) == 0);
+  CHECK (tz_offload_start (s, &p) == 0);
+  make_page (3, 1, page);
+  CHECK (tz_write (s, page, TZ_PAGE, 0) == 0);
+  slot = tz_slot (&s->table, 0, false);
+  w = tz_slot_lock (slot);
+  CHECK (word_codec (w) == TZ_RAW);
+  CHECK (pthread_create (&writer, NULL, write_third, s) == 0);
+  for (i = 0; i < 5000 && !(atomic_load (slot) & WORD_WAITER); i++)
+    usleep (1000);
+  tz_slot_unlock (slot, w | WORD_AGE_MASK << WORD_AGE_SHIFT);
+  pthread_join (writer, NULL);
+  CHECK (word_run (atomic_load (slot)) != word_run (w));
+  make_page (3, 3, page);
+  CHECK (tz_read (s, got, TZ_PAGE, 0) == 0);
+  CHECK (memcmp (got, page, TZ_PAGE) == 0);
+  tz_close (s);
+}
+
 /* What was written while a page was being compressed is not replaced. */
 static void
 test_later_rewritten (void)
@@ -842,6 +887,7 @@ main (void)
   test_later_stale ();
   test_later_overwritten (false);
   test_later_overwritten (true);
+  test_later_taken ();
   test_later_rewritten ();
   test_later_full ();
   test_later_full_zero ();
